@@ -1,0 +1,1 @@
+"""Crito: a multi-agent prompt optimizer."""

@@ -1,0 +1,262 @@
+"""A prompt as a structured value: named sections, demonstrations, a layout and an input template."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from crito.errors import BadInput
+
+if TYPE_CHECKING:
+    from langchain_core.prompts import ChatPromptTemplate
+
+    from crito.patch import Patch
+
+Role = Literal["system", "user", "assistant"]
+_FIELD = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}")
+
+
+class Message(BaseModel):
+    """One chat message."""
+
+    model_config = ConfigDict(frozen=True)
+    role: Role
+    content: str
+
+
+class Section(BaseModel):
+    """A named part of the instructions: either a text or a list of atoms (rules, steps)."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    body: str | tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The body as it is shown: a text as it stands, a list as one ``- `` line per atom."""
+        return self.body if isinstance(self.body, str) else "\n".join(f"- {atom}" for atom in self.body)
+
+
+class Demo(BaseModel):
+    """A demonstration: inputs and the output that the model should have given."""
+
+    model_config = ConfigDict(frozen=True)
+    inputs: dict[str, str]
+    output: str
+    example_id: str | None = None
+
+
+class Layout(BaseModel):
+    """How the parts become messages.
+
+    Attributes:
+        style: How sections are marked.
+        demos: Demonstrations as chat turns, or inside the message that carries the input.
+        instructions: Sections as the system message, at the head of the first user turn, or before every user turn.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    style: Literal["plain", "markdown", "xml", "json"] = "plain"
+    demos: Literal["turns", "inline"] = "turns"
+    instructions: Literal["system", "user", "each"] = "system"
+
+
+class Prompt(BaseModel):
+    """Sections, demonstrations, layout and template of one prompt. Immutable; edited by :class:`crito.patch.Patch`.
+
+    Placeholders (``{field}``) live in ``template`` only, so text from data can never be formatted by accident.
+    ``{{field}}`` in the template stands for a literal ``{field}``.
+
+    Attributes:
+        frozen: Paths (``task``, ``rules[0]``) or literal texts that no edit may change.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    sections: tuple[Section, ...] = ()
+    demos: tuple[Demo, ...] = ()
+    layout: Layout = Layout()
+    template: str = Field(default="{input}", min_length=1)
+    frozen: tuple[str, ...] = ()
+
+    @classmethod
+    def from_text(cls, text: str, *, inputs: Sequence[str] = ("input",), frozen: Sequence[str] = ()) -> Prompt:
+        """Read a plain prompt without losing a byte: ``from_text(t).to_text() == t``.
+
+        The paragraph with the first ``{field}`` and all that follows is the input template. A text without any
+        placeholder gets one line per input as its template (then ``to_text`` is the text plus that template).
+
+        Args:
+            text: The prompt as the user wrote it.
+            inputs: Names of the task's input fields.
+            frozen: Paths or literal texts that must never change.
+        """
+        cut = _template_start(text)
+        if cut is None:
+            template = "\n".join(f"{{{name}}}" if len(inputs) == 1 else f"{name}: {{{name}}}" for name in inputs)
+            body = text
+        else:
+            body, template = text[:cut].removesuffix("\n\n"), text[cut:]
+        for style in ("markdown", "xml"):
+            candidate = cls(sections=_parse(body, style), layout=Layout(style=style), template=template)
+            if len(candidate.sections) > 1 and candidate.instructions() == body:
+                return candidate.model_copy(update={"frozen": tuple(frozen)})
+        sections = (Section(name="task", body=body),) if body else ()
+        return cls(sections=sections, template=template, frozen=tuple(frozen))
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Prompt:
+        """Read what :meth:`to_yaml` wrote."""
+        return cls.model_validate(yaml.safe_load(text))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the placeholders in the template, in order of appearance."""
+        return tuple(dict.fromkeys(m.group(2) for m in _FIELD.finditer(self.template) if m.group(2)))
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that name what the model sees (``frozen`` marks do not count)."""
+        canonical = self.model_dump_json(exclude={"frozen": True, "demos": {"__all__": {"example_id"}}})
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def section(self, name: str) -> Section | None:
+        """The section of that name, or None."""
+        return next((s for s in self.sections if s.name == name), None)
+
+    def instructions(self) -> str:
+        """All sections as one text, in the layout's style."""
+        style = self.layout.style
+        if style == "json" and self.sections:
+            return json.dumps({s.name: s.body for s in self.sections}, ensure_ascii=False, indent=1)
+        return "\n\n".join(_mark(section, style) for section in self.sections)
+
+    def fill(self, inputs: Mapping[str, str]) -> str:
+        """The template with its placeholders replaced, once: braces inside the values stay as they are.
+
+        Raises:
+            BadInput: A placeholder has no value in ``inputs``.
+        """
+
+        def value(match: re.Match[str]) -> str:
+            literal, name = match.groups()
+            if literal is not None:
+                return f"{{{literal}}}"
+            if name not in inputs:
+                raise BadInput(f"template: placeholder {{{name}}} has no input; there are: {', '.join(inputs)}")
+            return str(inputs[name])
+
+        return _FIELD.sub(value, self.template)
+
+    def render(self, inputs: Mapping[str, str]) -> list[Message]:
+        """The messages sent to the model: stable text first and the input last, so that prefix caches hit."""
+        return self._assemble([(self.fill(d.inputs), d.output) for d in self.demos], self.fill(inputs))
+
+    def to_messages(self) -> list[dict[str, str]]:
+        """The messages as they were scored, with the input's placeholders left open."""
+        demos = [(self.fill(d.inputs), d.output) for d in self.demos]
+        return [m.model_dump() for m in self._assemble(demos, self.template)]
+
+    def to_text(self) -> str:
+        """The prompt as one text: as it is, or as a transcript where there are chat turns."""
+        messages = self.to_messages()
+        if self.demos and self.layout.demos == "turns":
+            return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in messages)
+        return "\n\n".join(m["content"] for m in messages)
+
+    def to_yaml(self) -> str:
+        """Every part, readable and complete; :meth:`from_yaml` gives the same prompt back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def to_langchain(self) -> ChatPromptTemplate:
+        """A LangChain ``ChatPromptTemplate`` whose formatted messages equal :meth:`render` byte for byte."""
+        from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+        from langchain_core.prompts import ChatPromptTemplate, HumanMessagePromptTemplate
+
+        kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+        *fixed, last = self._assemble([(self.fill(d.inputs), d.output) for d in self.demos], "\0")
+        head, tail = (part.replace("{", "{{").replace("}", "}}") for part in last.content.split("\0"))
+        open_template = head + _langchain_template(self.template) + tail
+        messages: list[Any] = [kinds[m.role](content=m.content) for m in fixed]
+        return ChatPromptTemplate.from_messages([*messages, HumanMessagePromptTemplate.from_template(open_template)])
+
+    def apply(self, patch: Patch) -> Prompt:
+        """A new prompt with the patch's edits made, in order.
+
+        Raises:
+            PatchRejected: A path does not exist, a value has the wrong type, or something frozen would change.
+        """
+        from crito.patch import apply
+
+        return apply(self, patch)
+
+    def diff(self, other: Prompt) -> Patch:
+        """The edits that turn this prompt into ``other`` (section by section)."""
+        from crito.patch import diff
+
+        return diff(self, other)
+
+    def _assemble(self, demos: list[tuple[str, str]], question: str) -> list[Message]:
+        instructions = self.instructions()
+        if self.layout.demos == "inline" and demos:
+            shown = "\n\n".join(f"{asked}\n{answer}" for asked, answer in demos)
+            demos, question = [], f"{shown}\n\n{question}"
+        messages: list[Message] = []
+        place = self.layout.instructions if instructions else "system"
+        if instructions and place == "system":
+            messages.append(Message(role="system", content=instructions))
+        turns = [*demos, (question, None)]
+        for index, (asked, answer) in enumerate(turns):
+            led = place == "each" or (place == "user" and index == 0)
+            messages.append(Message(role="user", content=f"{instructions}\n\n{asked}" if led else asked))
+            if answer is not None:
+                messages.append(Message(role="assistant", content=answer))
+        return messages
+
+
+def _template_start(text: str) -> int | None:
+    match = next((m for m in _FIELD.finditer(text) if m.group(2)), None)
+    if match is None:
+        return None
+    blank = text.rfind("\n\n", 0, match.start())
+    return 0 if blank < 0 else blank + 2
+
+
+def _mark(section: Section, style: str) -> str:
+    if style == "markdown":
+        return f"## {section.name}\n\n{section.text}"
+    if style == "xml":
+        return f"<{section.name}>\n{section.text}\n</{section.name}>"
+    return section.text
+
+
+def _parse(text: str, style: str) -> tuple[Section, ...]:
+    if style == "markdown":
+        pattern = r"^## (?P<name>[^\n]+)\n\n(?P<body>.*?)(?=\n\n## |\Z)"
+    else:
+        pattern = r"^<(?P<name>\w+)>\n(?P<body>.*?)\n</(?P=name)>(?=\n\n<|\Z)"
+    found = re.finditer(pattern, text, re.DOTALL | re.MULTILINE)
+    return tuple(Section(name=m["name"], body=_atoms(m["body"])) for m in found)
+
+
+def _atoms(body: str) -> str | tuple[str, ...]:
+    lines = body.split("\n")
+    if all(line.startswith("- ") for line in lines):
+        return tuple(line[2:] for line in lines)
+    return body
+
+
+def _langchain_template(template: str) -> str:
+    parts: list[str] = []
+    end = 0
+    for match in _FIELD.finditer(template):
+        parts.append(template[end : match.start()].replace("{", "{{").replace("}", "}}"))
+        literal, name = match.groups()
+        parts.append(f"{{{{{literal}}}}}" if literal is not None else f"{{{name}}}")
+        end = match.end()
+    return "".join(parts) + template[end:].replace("{", "{{").replace("}", "}}")

@@ -1,0 +1,121 @@
+"""The task: what is asked, the examples in their splits, and the limits the user set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from crito.prompt import Prompt
+
+Split = Literal["train", "val", "test"]
+
+
+class Example(BaseModel):
+    """One row of data.
+
+    Attributes:
+        id: Stable name of the row, derived from its content (:func:`example_id`).
+        expected: The right answer, if there is one; fields of a JSON answer are kept as JSON text.
+        source: Where it comes from; synthetic and boundary rows never enter the test split.
+        confidence: How sure the label is, 0 to 1.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    id: str
+    inputs: dict[str, str]
+    expected: str | None = None
+    source: Literal["user", "synthetic", "boundary"] = "user"
+    confidence: float = Field(default=1.0, ge=0.0, le=1.0)
+
+
+def example_id(inputs: dict[str, str]) -> str:
+    """Ten hexadecimal digits from the inputs alone, so that one input has one id in whatever file it comes."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:10]
+
+
+class Score(BaseModel):
+    """How good one output is: ``value`` from 0 to 1, and feedback in words for the critic."""
+
+    model_config = ConfigDict(frozen=True)
+    value: float = Field(ge=0.0, le=1.0)
+    feedback: str = ""
+
+
+class Splits(BaseModel):
+    """Examples by use: ``train`` is shown to agents, ``val`` selects, ``test`` is opened once, for the verdict."""
+
+    model_config = ConfigDict(frozen=True)
+    train: tuple[Example, ...]
+    val: tuple[Example, ...]
+    test: tuple[Example, ...]
+
+    @property
+    def digest(self) -> str:
+        """Hash over the ids of all three splits, stored with the run; a resumed run must find the same."""
+        ids = {split: [e.id for e in getattr(self, split)] for split in ("train", "val", "test")}
+        return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
+
+
+class Budget(BaseModel):
+    """Hard limits over all roles together; None means no limit.
+
+    Attributes:
+        usd: US dollars.
+        calls: Paid model calls; answers from the cache are free.
+        tokens: Tokens in and out.
+        seconds: Wall-clock seconds of one start of the run.
+        verdict_share: The most that the final comparison on the test split may take of ``calls``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    usd: float | None = Field(default=None, gt=0)
+    calls: int | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0)
+    verdict_share: float = Field(default=0.4, gt=0, lt=1)
+
+
+class Task(BaseModel):
+    """Everything that a run needs to know; stored with the run, so that it can be resumed from the database alone.
+
+    Attributes:
+        inputs: Names of the input fields; ``output`` names the field with the right answer.
+        metric: Name of a metric (``label``, ``exact_match`` …) or ``module:function``.
+        labels: The possible answers, for ``label``.
+        prompts: The seed, one prompt per module (``main`` unless the target has several).
+        model: Name of the model to improve the prompt for; ``agent_model`` speaks for the agents.
+        max_prompt_tokens: Cap on the rendered prompt without its input, in tokens; None for no cap.
+        max_output_tokens: Cap on the target's answers; None lets Crito set it from the longest expected answer.
+        reasoning: Whether answers may contain reasoning before the result.
+        concurrency: Calls in flight at most; by default 8, and 1 for a local model, which one prompt keeps busy and
+            whose prefix cache is per slot.
+        prices: US dollars per million tokens (in, out), by model name, for models whose price is not known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    description: str
+    requirements: tuple[str, ...] = ()
+    inputs: tuple[str, ...]
+    output: str
+    labels: tuple[str, ...] = ()
+    metric: str = "exact_match"
+    splits: Splits
+    prompts: dict[str, Prompt]
+    model: str
+    agent_model: str
+    budget: Budget = Budget()
+    max_prompt_tokens: int | None = None
+    max_output_tokens: int | None = None
+    reasoning: bool = False
+    concurrency: int | None = Field(default=None, gt=0)
+    seed: int = 0
+    prices: dict[str, tuple[float, float]] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """Calls in flight at most."""
+        return self.concurrency or (1 if self.model.startswith("local/") else 8)

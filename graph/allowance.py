@@ -1,0 +1,32 @@
+"""How many target calls the search may still make, from what the state says was spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from crito.task import Budget
+from crito.tools.meter import Spend
+
+
+def calls_left(budget: Budget, spent: Mapping[str, float], verdict: Spend) -> int:
+    """Calls that fit into every limit, with tokens and dollars turned into calls at the run's own mean rate.
+
+    Args:
+        budget: The user's limits; at least one of calls, tokens and usd is set.
+        spent: Calls, tokens and usd paid when the last round ended.
+        verdict: What is kept back.
+    """
+    calls = max(spent["calls"], 1.0)
+    left = []
+    for name in ("calls", "tokens", "usd"):
+        limit = getattr(budget, name)
+        if limit is not None:
+            rate = 1.0 if name == "calls" else spent[name] / calls
+            free = limit - spent[name] - getattr(verdict, name)
+            left.append(free / rate if rate > 0 else float("inf"))
+    return max(0, int(min(left, default=0)))
+
+
+def as_state(spend: Spend) -> dict[str, float]:
+    """A spend as plain numbers, for the state."""
+    return {"calls": spend.calls, "tokens": spend.tokens, "usd": spend.usd}

@@ -1,0 +1,159 @@
+"""The loop of critique and synthesis: failures beside successes, labelled hypotheses, a patch for each.
+
+PromptWizard's idea without its flaws: critique moves instruction and demonstrations alike, the answers in
+demonstrations are never invented, and nothing goes on that was not measured. When the critic's or the rewriter's
+reply is of no use, the computed diagnostics and the deterministic edits carry the round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crito.agents.edits import structural
+from crito.errors import CallFailed, PatchRejected, ReplyUnusable
+from crito.graph.demonstrations import unseen
+from crito.graph.deps import Deps
+from crito.patch import Edit, Patch
+from crito.prompt import Demo
+from crito.records import Candidate, Critique, FailureLabel, Hypothesis, Outcome, child
+from crito.task import Example
+from crito.tools.diagnostics import clusters, diagnose
+
+_SHOWN = 3
+"""Wrong and right cases shown to the critic (GRACE: 3 + 3)."""
+_BATCH = 6
+_TRIED = 24
+"""Training examples run at most to find them."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Cases of a candidate on training examples that it does not show."""
+
+    wrong: tuple[tuple[Example, Outcome], ...]
+    right: tuple[tuple[Example, Outcome], ...]
+
+
+async def propose(deps: Deps, parent: Candidate, round_number: int, index: int, *, focus: str = "") -> list[Candidate]:
+    """Candidates that each test one hypothesis about the parent's failures.
+
+    Raises:
+        BudgetExhausted: A call does not fit into the budget.
+        ProviderFailure: The provider is down.
+    """
+    evidence = await collect(deps, parent, round_number, index)
+    if not evidence.wrong:
+        return []
+    computed = diagnosed(deps, parent, evidence)
+    critique = await _critique(deps, parent, evidence, round_number=round_number)
+    found: dict[str, Candidate] = {}
+    if critique is not None:
+        for hypothesis, patch in await deps.rewriter.synthesize(parent, critique):
+            _keep(found, parent, patch, hypothesis, evidence, round_number=round_number, author="rewriter", focus=focus)
+    for hypothesis, patch in structural(parent.main, deps.task, computed.hypotheses):
+        _keep(found, parent, patch, hypothesis, evidence, round_number=round_number)
+    shown = _show_failures(parent, evidence)
+    if shown is not None:
+        _keep(found, parent, shown, computed.hypotheses[0], evidence, round_number=round_number)
+    return list(found.values())
+
+
+async def collect(deps: Deps, parent: Candidate, round_number: int, index: int) -> Evidence:
+    """Run the parent on shuffled training examples until there are enough wrong and right ones.
+
+    Raises:
+        BudgetExhausted: The calls do not fit into the budget.
+    """
+    rng = deps.rng(3, round_number, index)
+    pool = unseen(parent, deps.task.splits.train)
+    order = [pool[i] for i in rng.permutation(len(pool))][:_TRIED]
+    wrong: list[tuple[Example, Outcome]] = []
+    right: list[tuple[Example, Outcome]] = []
+    for start in range(0, len(order), _BATCH):
+        batch = order[start : start + _BATCH]
+        for example, outcome in zip(batch, await deps.evaluator.evaluate(parent, batch), strict=True):
+            if outcome.score is not None:
+                (right if outcome.right else wrong).append((example, outcome))
+        if len(wrong) >= _SHOWN and (len(right) >= _SHOWN or start + _BATCH >= 2 * _BATCH):
+            break
+    return Evidence(tuple(wrong[:_SHOWN]), tuple(right[:_SHOWN]))
+
+
+def diagnosed(deps: Deps, parent: Candidate, evidence: Evidence) -> Critique:
+    """A critique from the diagnostics alone: one hypothesis for each of the largest failure clusters."""
+    outcomes = [outcome for _, outcome in evidence.wrong]
+    examples = {example.id: example for example, _ in evidence.wrong}
+    found = clusters(outcomes, examples, deps.task)
+    hypotheses = [
+        Hypothesis(
+            label=label,
+            examples=ids,
+            direction=_DIRECTIONS.get(label, "say more exactly what a right answer is"),
+            severity=len(ids) / len(outcomes),
+        )
+        for label, ids in found.items()
+    ]
+    return Critique(candidate=parent.id, hypotheses=tuple(hypotheses[:3]), author="code")
+
+
+_DIRECTIONS: dict[FailureLabel, str] = {
+    "wrong_format": "ask for the answer alone: the right text is there, wrapped in more words",
+    "verbose": "ask for the answer alone, without explanation",
+    "off_label": "name the possible answers and ask for one of them",
+    "refusal": "say what is asked for more plainly",
+    "truncated": "ask for a short answer",
+    "empty": "end the input with a cue for the answer",
+    "near_miss": "ask for an exact answer",
+    "wrong_content": "say more exactly what tells the right answer from the given one",
+}
+
+
+async def _critique(deps: Deps, parent: Candidate, evidence: Evidence, round_number: int) -> Critique | None:
+    labels = {e.id: label for e, o in evidence.wrong if (label := diagnose(o, e, deps.task)) is not None}
+    tried = deps.attempts.before(round_number, parent=parent.id)
+    with deps.tracer.span("invoke_agent", "critic", candidate=parent.id) as span:
+        try:
+            critique = await deps.critic.review(parent, evidence.wrong, evidence.right, labels=labels, tried=tried)
+        except (ReplyUnusable, CallFailed) as error:
+            span.set_attribute("crito.unusable", str(error)[:200])
+            return None
+        span.set_attribute("crito.hypotheses", [f"{h.label}: {h.direction}" for h in critique.hypotheses])
+    return critique if critique.hypotheses else None
+
+
+def _show_failures(parent: Candidate, evidence: Evidence) -> Patch | None:
+    """Add failed training cases with their given answers to the demonstrations."""
+    failed = [e for e, _ in evidence.wrong if e.expected is not None]
+    if not failed:
+        return None
+    added = tuple(Demo(inputs=e.inputs, output=e.expected or "", example_id=e.id) for e in failed[:2])
+    edit = Edit(op="replace", path="demos", value=(*parent.main.demos, *added))
+    return Patch(edits=(edit,), rationale="show cases that failed, with their right answers")
+
+
+def _keep(
+    found: dict[str, Candidate],
+    parent: Candidate,
+    patch: Patch,
+    hypothesis: Hypothesis,
+    evidence: Evidence,
+    *,
+    round_number: int,
+    author: str = "code",
+    focus: str = "",
+) -> None:
+    text = f"{hypothesis.label}: {patch.rationale or hypothesis.direction}" + (f" (focus: {focus})" if focus else "")
+    try:
+        candidate = child(
+            parent,
+            patch,
+            operator="critique_synthesis",
+            round_number=round_number,
+            hypothesis=text,
+            author=author,
+            mends=hypothesis.examples,
+            keeps=tuple(example.id for example, _ in evidence.right),
+        )
+    except PatchRejected:
+        return
+    found.setdefault(candidate.id, candidate)

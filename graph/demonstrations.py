@@ -1,0 +1,189 @@
+"""The loop that looks for demonstrations: sets, orders and sizes, together with the layout that shows them.
+
+Demonstrations come from the training split only, with answers that are verified: the target's own output where it got
+full marks, else the given answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from crito.agents.edits import answer_only, cues
+from crito.errors import PatchRejected
+from crito.graph.deps import Deps
+from crito.patch import Edit, Patch
+from crito.prompt import Demo
+from crito.records import Candidate, child
+from crito.task import Example, Task
+
+_SIZES = (2, 4, 6)
+_HARVEST = 16
+"""Training examples that are run to harvest the target's own reasoning."""
+
+
+async def propose(deps: Deps, parent: Candidate, count: int, round_number: int, index: int) -> list[Candidate]:
+    """New demonstration sets for a parent: fresh ones, and changes of the set it has.
+
+    Raises:
+        BudgetExhausted: Harvesting reasoning does not fit into the budget.
+    """
+    rng = deps.rng(2, round_number, index)
+    demos = await harvest(deps, parent)
+    found: dict[str, Candidate] = {}
+    for _ in range(count * 3):
+        if len(found) == count or not demos:
+            break
+        chosen = _changed(parent, demos, deps.task, rng) if parent.main.demos else None
+        chosen = chosen or sample(demos, deps.task, rng)
+        edit = Edit(op="replace", path="demos", value=tuple(chosen))
+        candidate = _child(parent, [edit], round_number, f"show {len(chosen)} examples")
+        if candidate is not None:
+            found[candidate.id] = candidate
+    return list(found.values())
+
+
+async def opening(deps: Deps, seed: Candidate, count: int) -> list[Candidate]:
+    """A spread of candidates around the seed: demonstrations x answer rule x answer cue x place of the instructions.
+
+    What helps depends on the model and cannot be climbed step by step, so it is sampled: random combinations, and
+    between them the rules and cues without any demonstration.
+
+    Raises:
+        BudgetExhausted: Harvesting reasoning does not fit into the budget.
+    """
+    rng = deps.rng(2, 0)
+    demos = await harvest(deps, seed)
+    rule, cue_patches = answer_only(seed.main, deps.task), cues(seed.main, deps.task)
+    rules = [list(rule.edits)] if rule else []
+    templates = [list(patch.edits) for patch in cue_patches]
+    single = [*rules, *(r + t for r in rules or [[]] for t in templates)]
+    found: dict[str, Candidate] = {}
+    for drawn in range(count * 4):
+        if len(found) == count:
+            break
+        if (demos and drawn % 2 == 0) or drawn // 2 >= len(single):
+            edits = [*_pick(rules, rng), *_pick(templates, rng), *_layout(seed, rng)]
+            if demos:
+                edits.append(Edit(op="replace", path="demos", value=tuple(sample(demos, deps.task, rng))))
+        else:
+            edits = single[drawn // 2]
+        candidate = _child(seed, edits, 0, _describe(edits)) if edits else None
+        if candidate is not None:
+            found[candidate.id] = candidate
+    return list(found.values())
+
+
+async def harvest(deps: Deps, parent: Candidate) -> list[Demo]:
+    """Demonstrations that may be shown, one per training example that has a verified answer.
+
+    For tasks with reasoning, or without given answers, the parent is run on some training examples and its own
+    correct outputs are taken; the synthesizer adds reasoning where the target had none right.
+
+    Raises:
+        BudgetExhausted: Running the parent does not fit into the budget.
+    """
+    train = deps.task.splits.train
+    if not deps.task.reasoning and all(example.expected is not None for example in train):
+        return [Demo(inputs=e.inputs, output=e.expected or "", example_id=e.id) for e in train]
+    outcomes = await deps.evaluator.evaluate(parent, train[:_HARVEST])
+    by_id = {example.id: example for example in train}
+    found = [
+        Demo(inputs=by_id[o.example].inputs, output=o.output, example_id=o.example)
+        for o in outcomes
+        if o.right and not o.truncated
+    ]
+    if len(found) < max(_SIZES):
+        missing = [e for e in train[:_HARVEST] if e.expected and e.id not in {d.example_id for d in found}]
+        written = [await deps.synthesizer.reason(e) for e in missing[: max(_SIZES) - len(found)]]
+        found += [demo for demo in written if demo is not None]
+    return found
+
+
+def sample(demos: Sequence[Demo], task: Task, rng: np.random.Generator) -> list[Demo]:
+    """A random set: short ones preferred (they are paid for in every use), labels as even as they can be."""
+    ordered = sorted(demos, key=lambda d: sum(len(v) for v in d.inputs.values()))
+    short = ordered[: max(len(ordered) * 2 // 3, 1)]
+    size = min(int(rng.choice(_sizes(task))), len(short))
+    shuffled = [short[i] for i in rng.permutation(len(short))]
+    if not task.labels:
+        return shuffled[:size]
+    queues = {label: [d for d in shuffled if d.output == label] for label in task.labels}
+    queues[""] = [d for d in shuffled if d.output not in task.labels]
+    chosen: list[Demo] = []
+    labels = [name for name in rng.permutation(list(queues)) if queues[name]]
+    while len(chosen) < size and labels:
+        for label in labels:
+            if queues[label] and len(chosen) < size:
+                chosen.append(queues[label].pop())
+        labels = [label for label in labels if queues[label]]
+    return [chosen[i] for i in rng.permutation(len(chosen))]
+
+
+def _sizes(task: Task) -> Sequence[int]:
+    labels = len(task.labels)
+    return sorted({*_SIZES, *((labels,) if 2 <= labels <= 8 else ())})
+
+
+def _changed(parent: Candidate, demos: Sequence[Demo], task: Task, rng: np.random.Generator) -> list[Demo] | None:
+    """The parent's set with one demonstration exchanged, dropped or added, or in another order; or None: a new set."""
+    current = list(parent.main.demos)
+    spare = [d for d in demos if d.example_id not in {c.example_id for c in current}]
+    kind = rng.choice(["fresh", "exchange", "drop", "add", "shuffle"], p=[0.3, 0.3, 0.1, 0.15, 0.15])
+    if kind == "fresh":
+        return None
+    at = int(rng.integers(len(current)))
+    if kind == "exchange" and spare:
+        alike = [d for d in spare if d.output == current[at].output and task.labels] or spare
+        current[at] = alike[int(rng.integers(len(alike)))]
+    elif kind == "drop" and len(current) > 1:
+        del current[at]
+    elif kind == "add" and spare:
+        current.insert(at, spare[int(rng.integers(len(spare)))])
+    else:
+        current = [current[i] for i in rng.permutation(len(current))]
+    return current
+
+
+def _pick(options: Sequence[list[Edit]], rng: np.random.Generator) -> list[Edit]:
+    """One of the options, or none of them, all equally likely."""
+    at = int(rng.integers(len(options) + 1))
+    return options[at] if at < len(options) else []
+
+
+def _layout(seed: Candidate, rng: np.random.Generator) -> list[Edit]:
+    place = str(rng.choice(["system", "user"], p=[0.7, 0.3]))
+    shown = str(rng.choice(["turns", "inline"], p=[0.9, 0.1]))
+    wanted = {"layout.instructions": place, "layout.demos": shown}
+    now = {"layout.instructions": seed.main.layout.instructions, "layout.demos": seed.main.layout.demos}
+    return [Edit(op="replace", path=path, value=value) for path, value in wanted.items() if value != now[path]]
+
+
+def _describe(edits: Sequence[Edit]) -> str:
+    names = {"demos": "examples", "template": "an answer cue", "layout.instructions": "instructions with the input"}
+    return "try " + ", ".join(names.get(edit.path, edit.path.replace("layout.", "layout ")) for edit in edits)
+
+
+def _child(parent: Candidate, edits: Sequence[Edit], round_number: int, hypothesis: str) -> Candidate | None:
+    try:
+        return child(
+            parent,
+            Patch(edits=tuple(edits)),
+            operator="demonstrations",
+            round_number=round_number,
+            hypothesis=hypothesis,
+        )
+    except PatchRejected:
+        return None
+
+
+def shown_ids(candidate: Candidate) -> frozenset[str]:
+    """Ids of the examples that a candidate shows as demonstrations."""
+    return frozenset(d.example_id for p in candidate.prompts.values() for d in p.demos if d.example_id)
+
+
+def unseen(candidate: Candidate, examples: Sequence[Example]) -> list[Example]:
+    """The examples that the candidate does not show."""
+    shown = shown_ids(candidate)
+    return [example for example in examples if example.id not in shown]

@@ -1,0 +1,63 @@
+"""What the nodes work with: handed over through LangGraph's runtime context, never stored in a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from crito.agents.critic import Critic
+from crito.agents.evaluator import Evaluator
+from crito.agents.planner import Planner
+from crito.agents.rewriter import Rewriter
+from crito.agents.synthesizer import Synthesizer
+from crito.graph.presets import Preset
+from crito.memory.archive import Archive
+from crito.memory.attempts import Attempts
+from crito.prompt import Prompt
+from crito.task import Example, Task
+from crito.tools.ledger import Ledger
+from crito.tools.meter import Spend
+from crito.tools.telemetry import Tracer
+
+
+@dataclass(frozen=True)
+class Deps:
+    """The run's task, agents, memory and tools.
+
+    Attributes:
+        seed: Id of the seed candidate.
+        test: The test examples that the verdict uses.
+        verdict: What is kept back for the verdict.
+        prompt_tokens: Counts the tokens of a rendered prompt without its input.
+        notify: Takes progress events; observers cannot change the run.
+    """
+
+    task: Task
+    preset: Preset
+    seed: str
+    test: tuple[Example, ...]
+    planner: Planner
+    critic: Critic
+    rewriter: Rewriter
+    synthesizer: Synthesizer
+    evaluator: Evaluator
+    archive: Archive
+    attempts: Attempts
+    ledger: Ledger
+    tracer: Tracer
+    verdict: Spend
+    prompt_tokens: Callable[[Prompt], int]
+    notify: Callable[[Mapping[str, Any]], None]
+
+    def rng(self, *scope: int) -> np.random.Generator:
+        """Random numbers that depend on the task's seed and the scope alone, so that a replay draws the same."""
+        return np.random.default_rng([self.task.seed, *scope])
+
+    @property
+    def val(self) -> tuple[Example, ...]:
+        """The validation examples, in one shuffled order for all races."""
+        order = self.rng(1).permutation(len(self.task.splits.val))
+        return tuple(self.task.splits.val[i] for i in order)

@@ -1,0 +1,53 @@
+"""Before the first round: read the task and measure what there is to beat."""
+
+from __future__ import annotations
+
+from langgraph.runtime import Runtime
+
+from crito.agents.planner import PRIORS
+from crito.errors import BudgetExhausted
+from crito.graph.allowance import as_state, calls_left
+from crito.graph.deps import Deps
+from crito.graph.state import RunState
+from crito.records import Brief
+
+
+async def brief(state: RunState, runtime: Runtime[Deps]) -> RunState:
+    """Let the planner read the task, once."""
+    del state
+    deps = runtime.context
+    with deps.tracer.span("invoke_agent", "planner", round=0) as span:
+        try:
+            read = await deps.planner.brief()
+        except BudgetExhausted:
+            read = Brief(kind="generation")
+        span.set_attribute("crito.kind", read.kind)
+        span.set_attribute("crito.author", read.author)
+    return {"brief": read.model_dump(mode="json")}
+
+
+async def baseline(state: RunState, runtime: Runtime[Deps]) -> RunState:
+    """Score the seed on all validation examples; the opening round then races everything else against it.
+
+    Raises:
+        BudgetExhausted: The budget does not even reach for the seed.
+    """
+    del state
+    deps = runtime.context
+    seed = deps.archive.candidate(deps.seed)
+    with deps.tracer.span("execute_tool", "baseline", round=0, candidate=seed.id):
+        await deps.evaluator.evaluate(seed, deps.val)
+    spent = as_state(deps.ledger.meter.spent)
+    left = calls_left(deps.task.budget, spent, deps.verdict)
+    deps.notify({"event": "best", "candidate": seed.id, "score": deps.archive.mean(seed.id, deps.val)})
+    return {
+        "stage": "opening",
+        "round": 0,
+        "calls": int(deps.preset.opening * left),
+        "seen": [seed.id],
+        "pool": [seed.id],
+        "incumbent": seed.id,
+        "operators": {name: list(arm) for name, arm in PRIORS.items()},
+        "spent": spent,
+        "stale": 0,
+    }

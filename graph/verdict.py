@@ -1,0 +1,89 @@
+"""The verdict: the test split is opened, once, for the seed and the best candidate, and the result is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langgraph.runtime import Runtime
+
+from crito.graph.deps import Deps
+from crito.graph.state import RunState
+from crito.records import Outcome, Verdict
+from crito.task import Example
+from crito.tools.stats import bootstrap_interval, paired_test
+
+_LEVEL = 0.05
+
+
+async def verdict(state: RunState, runtime: Runtime[Deps]) -> RunState:
+    """Compare the best candidate with the seed on the test examples that were kept back.
+
+    Raises:
+        BudgetExhausted: The time is used up before the comparison is done; it goes on when the run is resumed.
+        ProviderFailure: The provider is down.
+    """
+    deps = runtime.context
+    deps.ledger.meter.open_verdict()
+    seed, best = deps.archive.candidate(deps.seed), deps.archive.candidate(state["incumbent"])
+    deps.notify({"event": "verdict", "n": len(deps.test)})
+    with deps.tracer.span("execute_tool", "verdict", seed=seed.id, best=best.id) as span:
+        await deps.evaluator.evaluate(seed, deps.test)
+        await deps.evaluator.evaluate(best, deps.test)
+        found = compare(deps, seed.id, best.id, deps.test)
+        span.set_attribute("crito.decision", found.decision)
+    return {"verdict": found.model_dump(mode="json")}
+
+
+def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example]) -> Verdict:
+    """The paired comparison of two candidates on examples that both have tried."""
+    pairs = [
+        (mine, theirs)
+        for e in examples
+        if (mine := deps.archive.outcome(seed, e.id))
+        and (theirs := deps.archive.outcome(best, e.id))
+        and mine.score
+        and theirs.score
+    ]
+    seeds, bests = [m.score.value for m, _ in pairs if m.score], [t.score.value for _, t in pairs if t.score]
+    differences = [b - s for s, b in zip(seeds, bests, strict=True)]
+    n = len(pairs)
+    mean = sum(differences) / n if n else 0.0
+    same = seed == best
+    p_value = 1.0 if same or not n else paired_test(differences)
+    decision, reason = _decide(mean, p_value, same=same)
+    return Verdict(
+        decision=decision,
+        seed=seed,
+        best=best,
+        seed_score=sum(seeds) / n if n else 0.0,
+        best_score=sum(bests) / n if n else 0.0,
+        difference=mean,
+        interval=(0.0, 0.0) if same or not n else bootstrap_interval(differences),
+        p_value=p_value,
+        n=n,
+        failed=len(examples) - n,
+        tokens_per_use=(_tokens([m for m, _ in pairs]), _tokens([t for _, t in pairs])),
+        usd_per_use=(_usd(deps, [m for m, _ in pairs]), _usd(deps, [t for _, t in pairs])),
+        reason=reason,
+    )
+
+
+def _decide(difference: float, p_value: float, *, same: bool) -> tuple[str, str]:
+    if same:
+        return "kept", "nothing beat your prompt on the validation examples"
+    if difference <= 0:
+        return "kept", "the best candidate was not better than your prompt on the test examples"
+    if p_value < _LEVEL:
+        return "improved", "better on test examples that nothing was chosen by"
+    return "inconclusive", "better on the test examples, but by no more than chance can do"
+
+
+def _tokens(outcomes: Sequence[Outcome]) -> float:
+    used = [o.usage.tokens_in + o.usage.tokens_out for o in outcomes]
+    return sum(used) / len(used) if used else 0.0
+
+
+def _usd(deps: Deps, outcomes: Sequence[Outcome]) -> float | None:
+    costs = [deps.ledger.cost(o.usage, deps.task.model) for o in outcomes]
+    known = [c for c in costs if c is not None]
+    return sum(known) / len(known) if known and len(known) == len(costs) else None

@@ -1,0 +1,27 @@
+"""Who came from whom: the candidates of a run as a directed acyclic graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import networkx as nx
+
+from crito.records import Candidate
+
+
+def lineage(candidates: Iterable[Candidate]) -> nx.DiGraph[str]:
+    """Graph with an edge from each parent to its child; parents that are not among the candidates are left out."""
+    known = {candidate.id: candidate for candidate in candidates}
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for candidate in known.values():
+        graph.add_node(candidate.id, operator=candidate.operator, round=candidate.round, author=candidate.author)
+        graph.add_edges_from((parent, candidate.id) for parent in candidate.parents if parent in known)
+    return graph
+
+
+def chain(graph: nx.DiGraph[str], candidate: str) -> tuple[str, ...]:
+    """The candidate's line of first parents, from the root to itself."""
+    line = [candidate]
+    while parents := list(graph.predecessors(line[-1])):
+        line.append(parents[0])
+    return tuple(reversed(line))

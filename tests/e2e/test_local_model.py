@@ -1,0 +1,79 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from crito.errors import CallFailed
+from crito.prompt import Message
+from crito.protocols import ModelRequest
+from crito.tools.local_model import LocalModel
+from crito.tools.models import resolve
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+async def smollm() -> AsyncIterator[LocalModel]:
+    model = resolve("local/smollm2", concurrency=2)
+    assert isinstance(model, LocalModel)
+    yield model
+    await model.aclose()
+
+
+def ask(text: str, max_tokens: int = 8) -> ModelRequest:
+    return ModelRequest(messages=(Message(role="user", content=text),), max_tokens=max_tokens)
+
+
+async def test_it_answers_the_same_question_the_same_way(smollm: LocalModel) -> None:
+    first, second = [await smollm.complete(ask("What is the capital of France?", 16)) for _ in range(2)]
+    assert first.text.strip()
+    assert first.text == second.text
+    assert second.usage.cached > 0
+
+
+async def test_an_answer_stops_at_its_limit(smollm: LocalModel) -> None:
+    reply = await smollm.complete(ask("Tell me a long story.", 4))
+    assert (reply.finish, reply.usage.tokens_out) == ("length", 4)
+
+
+async def test_a_schema_is_enforced(smollm: LocalModel) -> None:
+    schema = {"type": "object", "properties": {"label": {"enum": ["red", "blue"]}}, "required": ["label"]}
+    reply = await smollm.complete(ask("Which colour is the sky?", 40).model_copy(update={"json_schema": schema}))
+    assert json.loads(reply.text)["label"] in {"red", "blue"}
+
+
+async def test_tokens_are_counted_as_the_server_counts_them(smollm: LocalModel) -> None:
+    request = ask("How many tokens are these?", 1)
+    assert await smollm.count_tokens(request.messages) == (await smollm.complete(request)).usage.tokens_in
+
+
+async def test_a_request_longer_than_the_context_is_refused_in_clear_words(smollm: LocalModel) -> None:
+    with pytest.raises(CallFailed, match="longer than the model's context of 2048 tokens; shorten") as caught:
+        await smollm.complete(ask("word " * 3000))
+    assert (caught.value.kind, caught.value.retryable) == ("bad_request", False)
+
+
+async def test_two_models_of_one_file_share_one_server(smollm: LocalModel) -> None:
+    other = resolve("local/smollm2")
+    assert isinstance(other, LocalModel)
+    await asyncio.gather(smollm.complete(ask("hi", 1)), other.complete(ask("hi", 1)))
+    assert smollm._served is other._served
+    await other.aclose()
+    assert (await smollm.complete(ask("hi", 1))).usage.tokens_out == 1
+
+
+async def test_it_writes_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    model = resolve("local/smollm2", concurrency=1)
+    await model.complete(ask("hi", 1))
+    await model.aclose()
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + bytes(2000))
+    with pytest.raises(CallFailed, match=r"llama.cpp cannot load broken.gguf") as caught:
+        await LocalModel("local/broken.gguf", broken, 1).complete(ask("hi"))
+    assert not caught.value.retryable

@@ -1,0 +1,231 @@
+import json
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from crito.errors import BadInput
+from crito.prompt import Demo, Prompt, Section
+from crito.task import Budget, Task
+from crito.tools.task_file import build_task, load_task
+
+LEAST = "description: Route it.\nmodel: local/smollm2\ndata: d.jsonl\ninputs: [message]\noutput: team\n"
+TEAMS = ("account", "billing", "shipping")
+
+
+def folder(tmp_path: Path, more: str = "", *, rows: int = 30, teams: tuple[str, ...] = TEAMS) -> Path:
+    lines = (json.dumps({"message": f"mail {i}", "team": teams[i % len(teams)]}) for i in range(rows))
+    (tmp_path / "d.jsonl").write_text("\n".join(lines))
+    path = tmp_path / "TASK.yaml"
+    path.write_text(LEAST + more)
+    return path
+
+
+def problem(path: Path) -> str:
+    with pytest.raises(BadInput) as caught:
+        load_task(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).replace(f"{path.parent}/", "")
+
+
+def pairs(number: int = 12) -> list[tuple[object, object]]:
+    return [(f"word{i}", f"word{i}s") for i in range(number)]
+
+
+def built(**more: object) -> Task:
+    defaults = {"name": "plural", "description": "Give the plural.", "examples": pairs(), "model": "m"}
+    return build_task(**{**defaults, **more})  # type: ignore[arg-type]
+
+
+def test_the_least_task_file_gives_a_whole_task(tmp_path: Path) -> None:
+    task = load_task(folder(tmp_path))
+    assert (task.name, task.model, task.agent_model) == (tmp_path.name, "local/smollm2", "local/smollm2")
+    assert (task.metric, task.labels, task.inputs, task.output) == ("label", TEAMS, ("message",), "team")
+    assert (len(task.splits.train), len(task.splits.val), len(task.splits.test)) == (12, 9, 9)
+    assert task.max_output_tokens is None
+
+
+def test_without_a_prompt_the_description_is_its_one_section(tmp_path: Path) -> None:
+    prompt = load_task(folder(tmp_path)).prompts["main"]
+    assert prompt == Prompt(sections=(Section(name="task", body="Route it."),), template="{message}")
+
+
+def test_braces_in_a_description_are_no_placeholders() -> None:
+    assert built(description="Fill {slot}.").prompts["main"].sections[0].body == "Fill {slot}."
+
+
+def test_every_key_reaches_the_task(tmp_path: Path) -> None:
+    more = (
+        "name: triage\nrequirements: [one word]\nagent_model: big\nbudget: {calls: 7}\nseed: 3\nreasoning: true\n"
+        "constraints: {max_prompt_tokens: 99}\nconcurrency: 2\nmax_output_tokens: 5\nprices: {big: [1, 2]}\n"
+    )
+    task = load_task(folder(tmp_path, more))
+    assert (task.name, task.requirements, task.agent_model, task.budget) == (
+        *("triage", ("one word",), "big"),
+        Budget(calls=7),
+    )
+    assert (task.seed, task.reasoning, task.max_prompt_tokens, task.concurrency) == (3, True, 99, 2)
+    assert (task.max_output_tokens, task.prices) == (5, {"big": (1.0, 2.0)})
+
+
+def test_overrides_come_before_the_checks(tmp_path: Path) -> None:
+    assert load_task(folder(tmp_path, "metric: regex"), overrides={"metric": "contains"}).metric == "contains"
+
+
+def test_a_prompt_text_is_kept_byte_for_byte(tmp_path: Path) -> None:
+    text = "Route  this.\r\n\r\nYou know.\n\nMail: {message}\n\nTeam:\n"
+    folder(tmp_path)
+    (tmp_path / "seed.txt").write_bytes(text.encode())
+    task = load_task(folder(tmp_path, "prompt: seed.txt"))
+    assert task.prompts["main"].to_text() == text
+
+
+def test_a_prompt_file_in_yaml_is_the_structured_form(tmp_path: Path) -> None:
+    prompt = Prompt(
+        sections=(Section(name="rules", body=("a", "b")),),
+        demos=(Demo(inputs={"message": "x"}, output="billing"),),
+        template="M: {message}",
+    )
+    (tmp_path / "seed.yaml").write_text(prompt.to_yaml())
+    assert load_task(folder(tmp_path, "prompt: seed.yaml")).prompts["main"] == prompt
+
+
+def test_the_layout_keys_change_only_what_they_name(tmp_path: Path) -> None:
+    more = "prompt: {sections: {task: Route.}, layout: {style: xml}}\nlayout: {instructions: user}\n"
+    layout = load_task(folder(tmp_path, more)).prompts["main"].layout
+    assert (layout.style, layout.instructions) == ("xml", "user")
+
+
+@pytest.mark.parametrize("mark", ["task", "template", "Route", "team: {message}"])
+def test_frozen_takes_paths_and_texts_of_the_prompt(tmp_path: Path, mark: str) -> None:
+    more = f'prompt: "Route it.\\n\\nteam: {{message}}"\nconstraints: {{frozen: ["{mark}"]}}\n'
+    assert load_task(folder(tmp_path, more)).prompts["main"].frozen == (mark,)
+
+
+def test_frozen_takes_one_rule_that_exists(tmp_path: Path) -> None:
+    more = "prompt: {sections: {rules: [a, b]}}\nconstraints: {frozen: ['rules[%d]']}\n"
+    assert load_task(folder(tmp_path, more % 1)).prompts["main"].frozen == ("rules[1]",)
+    assert "'rules[2]' is neither a text nor a path in the prompt" in problem(folder(tmp_path, more % 2))
+
+
+def test_given_files_are_the_splits_and_val_is_carved(tmp_path: Path) -> None:
+    path = folder(tmp_path, rows=20)
+    (tmp_path / "t.jsonl").write_text("\n".join(json.dumps({"message": f"t{i}", "team": "billing"}) for i in range(4)))
+    path.write_text(LEAST.replace("d.jsonl", "{train: d.jsonl, test: t.jsonl}"))
+    splits = load_task(path).splits
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (11, 9, 4)
+    assert {e.inputs["message"] for e in splits.test} == {"t0", "t1", "t2", "t3"}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("prompt: 'Route {text}'", "TASK.yaml: prompt: placeholder {text} is not among the inputs: message"),
+        ("prompt: {template: Go}", "TASK.yaml: prompt: input 'message' has no placeholder; add {message}"),
+        ("prompt: {sections: {task: 'Route {message}'}}", "TASK.yaml: prompt: section 'task' holds {message}"),
+        (
+            "prompt: {demos: [{inputs: {text: a}, output: b}]}",
+            "TASK.yaml: prompt: demos[0] has no input 'message'; add it",
+        ),
+        ("prompt: sead.txt", "sead.txt: no such file; did you mean seed.txt?"),
+        ("constraints: {frozen: [demos]}", "TASK.yaml: constraints.frozen: 'demos' is neither a text nor a path"),
+        (
+            "labels: [account, biling, billing, shipping]",
+            "TASK.yaml: labels: 'biling' never occurs in the data's 'team'; did you mean 'billing'?",
+        ),
+        ("labels: [account, billing]", "d.jsonl line 3: 'shipping' is not among the labels"),
+        ("split: {train: 1, val: 1, test: 1}", "TASK.yaml: split: the shares add up to 3"),
+    ],
+)
+def test_what_does_not_fit_together_is_named(tmp_path: Path, more: str, message: str) -> None:
+    (tmp_path / "seed.txt").write_text("Route.")
+    assert problem(folder(tmp_path, more)).startswith(message)
+
+
+def test_an_output_among_the_inputs_is_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    path.write_text(LEAST.replace("[message]", "[message, team]"))
+    assert "'team' is also an input" in problem(path)
+
+
+def test_a_missing_output_is_fine_for_a_judge_only(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    path.write_text(LEAST.replace("output: team\n", "metric: judge\n"))
+    assert load_task(path).splits.train[0].expected is None
+    path.write_text(LEAST.replace("output: team\n", "metric: label\n"))
+    assert problem(path).startswith("TASK.yaml: 'output' is missing")
+
+
+def test_too_few_examples_are_refused_unless_they_are_only_evaluated(tmp_path: Path) -> None:
+    path = folder(tmp_path, rows=7)
+    assert problem(path).startswith("TASK.yaml: only 7 examples")
+    splits = load_task(path, allow_few=True).splits
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (0, 0, 7)
+
+
+def test_answers_that_do_not_repeat_are_matched_exactly(tmp_path: Path) -> None:
+    task = load_task(folder(tmp_path, teams=tuple(f"t{i}" for i in range(11))))
+    assert (task.metric, task.labels) == ("exact_match", ())
+
+
+def test_given_labels_make_the_metric_label(tmp_path: Path) -> None:
+    teams = tuple(f"t{i}" for i in range(11))
+    task = load_task(folder(tmp_path, f"labels: [{', '.join(teams)}]", teams=teams))
+    assert (task.metric, task.labels) == ("label", teams)
+
+
+def test_more_than_twenty_labels_must_be_listed(tmp_path: Path) -> None:
+    path = folder(tmp_path, "metric: label", teams=tuple(f"t{i}" for i in range(21)))
+    assert "'labels' is missing and 'team' has 21 different values" in problem(path)
+
+
+def test_pairs_are_input_and_output() -> None:
+    task = built()
+    assert (task.inputs, task.output) == (("input",), "output")
+    assert {(e.inputs["input"], e.expected) for e in task.splits.train} <= set(pairs())
+
+
+def test_mappings_guess_the_output_by_its_name() -> None:
+    examples = [{"label": f"l{i % 2}", "text": f"t{i}"} for i in range(12)]
+    task = built(examples=examples)
+    assert (task.inputs, task.output, task.metric) == (("text",), "label", "label")
+
+
+def test_a_pair_may_have_several_inputs() -> None:
+    task = built(examples=[({"a": i, "b": 1}, "x") for i in range(12)])
+    assert task.prompts["main"].template == "a: {a}\nb: {b}"
+
+
+def test_any_mapping_of_shares_splits_the_examples() -> None:
+    splits = built(split=MappingProxyType({"train": 6, "val": 4, "test": 2})).splits
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (6, 4, 2)
+
+
+def test_a_prompt_value_keeps_its_frozen_marks() -> None:
+    prompt = Prompt(sections=(Section(name="task", body="Do."),), frozen=("task",))
+    assert built(prompt=prompt, constraints={"frozen": ["template"]}).prompts["main"].frozen == ("task", "template")
+
+
+def test_a_prompt_text_from_python_is_never_a_path() -> None:
+    assert built(prompt="seed.txt").prompts["main"].sections[0].body == "seed.txt"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"examples": []}, "task: examples is empty"),
+        ({"examples": ["x"]}, "examples[0]: must be a mapping of columns or a pair"),
+        ({"examples": [*pairs(), ("new", None)]}, "examples[12]: field 'output' is empty"),
+        ({"concurency": 3}, "task: unknown key 'concurency'; did you mean 'concurrency'?"),
+        ({"examples": [{"text": "a"}] * 3}, "task: inputs: must not be empty"),
+    ],
+)
+def test_what_cannot_work_from_python_is_named_too(more: dict[str, object], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        built(**more)
+    assert str(caught.value).startswith(message)
+
+
+def test_inputs_alone_are_enough_for_a_judge() -> None:
+    task = built(examples=[{"text": f"t{i}"} for i in range(12)], inputs=["text"], metric="judge")
+    assert task.splits.test[0].expected is None

@@ -1,0 +1,235 @@
+"""The one door to every model: cache, budget, limiter, retries, bill and trace around each call.
+
+One row per paid call is the cache, the bill and the trace at the same time. A reply is handed over only when its row is
+durable, so a killed process pays twice for nothing but the calls that were in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+import structlog
+
+from crito.errors import CallFailed, ProviderFailure
+from crito.protocols import Model, ModelReply, ModelRequest, Usage
+from crito.tools import telemetry
+from crito.tools.database import Database, calls
+from crito.tools.limiter import Limiter
+from crito.tools.meter import Meter, Spend
+from crito.tools.prices import Price
+
+log = structlog.get_logger()
+
+_TRIES = {"rate_limit": 8, "server": 5, "timeout": 3, "connection": 5, "garbage": 3, "empty": 2}
+_LONGEST_WAIT = 30.0
+_DOWN = 6
+"""Calls that fail for good in a row, without one success between, before the provider counts as down."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A reply with the key of its ledger row; ``hit`` tells whether it came from the cache."""
+
+    key: str
+    reply: ModelReply
+    hit: bool
+
+
+class Ledger:
+    """Pays for calls of one run.
+
+    Args:
+        database: Where rows are kept; shared by all runs of this file, and so is the cache.
+        run: Id of the run that is billed.
+        meter: The run's budget.
+        limiter: Calls in flight.
+        price: Price of a model by name, or None where it is unknown.
+        timeout: Seconds that one attempt may take.
+        pause: Sleep function, replaced in tests.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        run: str,
+        meter: Meter,
+        limiter: Limiter,
+        price: Callable[[str], Price | None],
+        timeout: float = 120.0,
+        pause: Callable[[float], asyncio.Future[None]] | None = None,
+    ) -> None:
+        self.database = database
+        self.run = run
+        self.meter = meter
+        self.hits = 0
+        self.retries = 0
+        self._limiter = limiter
+        self._price = price
+        self._timeout = timeout
+        self._pause = pause or asyncio.sleep
+        self._pending: dict[str, asyncio.Future[Call]] = {}
+        self._failures = 0
+        self._jitter = random.Random(run)  # noqa: S311 - spreads retries, keeps no secret
+
+    async def call(self, model: Model, request: ModelRequest, *, role: str, sample: int = 0) -> Call:
+        """Answer from the cache, or pay for the answer once.
+
+        Args:
+            model: Who is asked.
+            request: The complete request; with ``sample`` and the model's name it is the key.
+            role: Who asks: ``target`` or an agent's name.
+            sample: Index of the repeat, for noisy models.
+
+        Raises:
+            BudgetExhausted: The call does not fit into the budget.
+            CallFailed: It failed for good; the failure has its row.
+            ProviderFailure: The provider refuses the key, or is down.
+        """
+        key = call_key(model.name, request, sample)
+        pending = self._pending.get(key)
+        if pending is not None:
+            self.hits += 1
+            return await asyncio.shield(pending)
+        found = self._find(key)
+        if found is not None:
+            self.hits += 1
+            return Call(key, found, hit=True)
+        future: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+        self._pending[key] = future
+        try:
+            reply = await self._pay(model, request, key, role)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                future.set_exception(error)
+                future.exception()  # marks it as seen: waiters still get it, and nobody may be waiting
+            else:
+                future.cancel()
+            raise
+        else:
+            call = Call(key, reply, hit=False)
+            future.set_result(call)
+            return call
+        finally:
+            del self._pending[key]
+
+    def cost(self, usage: Usage, model: str) -> float | None:
+        """What so many tokens of a model cost in US dollars, or None where its price is not known."""
+        price = self._price(model)
+        return price.cost(usage) if price else None
+
+    def _find(self, key: str) -> ModelReply | None:
+        rows = self.database.read(_LOOKUP.where(calls.c.key == key))
+        if not rows:
+            return None
+        row = rows[0]
+        usage = Usage(tokens_in=row.tokens_in, tokens_out=row.tokens_out, cached=row.cached)
+        return ModelReply(text=row.reply, finish=row.finish, usage=usage, usd=row.usd)
+
+    async def _pay(self, model: Model, request: ModelRequest, key: str, role: str) -> ModelReply:
+        price = self._price(model.name)
+        reserved = _upper_bound(request, price)
+        self.meter.reserve(reserved)
+        spent = Spend()
+        try:
+            async with self._limiter:
+                started, clock = time.time(), time.monotonic()
+                reply, error, attempts = await self._attempt(model, request)
+            usage = reply.usage if reply else Usage()
+            usd = (reply.usd if reply else None) or (price.cost(usage) if price else None)
+            row = {
+                "key": key,
+                "status": "failed" if error else "ok",
+                "run": self.run,
+                "span": telemetry.current_span(),
+                "role": role,
+                "model": model.name,
+                "request": request.model_dump_json(exclude_defaults=True),
+                "reply": reply.text if reply else None,
+                "finish": reply.finish if reply else None,
+                "error": f"{error.kind}: {error}" if error else None,
+                **usage.model_dump(),
+                "usd": usd if reply else 0.0,
+                "started": started,
+                "seconds": time.monotonic() - clock,
+                "attempts": attempts,
+            }
+            spent = Spend(1, usage.tokens_in + usage.tokens_out, usd or 0.0)
+            await self.database.write(calls, row)
+        finally:
+            self.meter.settle(reserved, spent)
+        if error:
+            self._count_failure(model, error)
+            raise error
+        self._failures = 0
+        if reply is None:
+            raise AssertionError("a call ends with a reply or an error")
+        return reply.model_copy(update={"usd": usd})
+
+    async def _attempt(self, model: Model, request: ModelRequest) -> tuple[ModelReply | None, CallFailed | None, int]:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                reply = await asyncio.wait_for(model.complete(request), min(self._timeout, self.meter.seconds_left()))
+            except TimeoutError:
+                error = CallFailed("timeout", f"{model.name}: no answer within {self._timeout:g} s", retryable=True)
+            except CallFailed as failure:
+                error = failure
+            else:
+                self._limiter.succeeded()
+                return reply, None, attempt
+            if error.kind in ("rate_limit", "server"):
+                self._limiter.pushed_back()
+            if not error.retryable or attempt >= _TRIES.get(error.kind, 1) or self.meter.seconds_left() <= 0:
+                if error.kind == "empty":
+                    # Asked again and still nothing: silence is the model's answer, and is scored as such.
+                    return ModelReply(text=""), None, attempt
+                return None, error, attempt
+            self.retries += 1
+            wait = error.retry_after or self._jitter.uniform(0.5, 1.0) * min(_LONGEST_WAIT, 0.5 * 2**attempt)
+            log.debug("retry", model=model.name, kind=error.kind, attempt=attempt, wait=round(wait, 2))
+            await self._pause(min(wait, _LONGEST_WAIT, max(0.0, self.meter.seconds_left())))
+
+    def _count_failure(self, model: Model, error: CallFailed) -> None:
+        if error.kind == "auth":
+            raise ProviderFailure(f"{model.name}: {error}; mend the key and resume the run") from error
+        self._failures += 1
+        if self._failures >= _DOWN and error.kind != "bad_request":
+            raise ProviderFailure(
+                f"{model.name}: {_DOWN} calls in a row failed for good, the last with: {error}"
+            ) from error
+
+
+_LOOKUP = sa.select(
+    calls.c.reply, calls.c.finish, calls.c.tokens_in, calls.c.tokens_out, calls.c.cached, calls.c.usd
+).where(calls.c.status == "ok")
+
+
+def call_key(model: str, request: ModelRequest, sample: int) -> str:
+    """Hash of everything that decides the reply."""
+    return hashlib.sha256(f"{model}\n{sample}\n{request.model_dump_json()}".encode()).hexdigest()[:32]
+
+
+def paid(database: Database, run: str) -> Spend:
+    """What a run has paid so far, from its rows."""
+    total = sa.select(
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(calls.c.tokens_in + calls.c.tokens_out), 0),
+        sa.func.coalesce(sa.func.sum(calls.c.usd), 0.0),
+    ).where(calls.c.run == run)
+    row = database.read(total)[0]
+    return Spend(row[0], row[1], row[2])
+
+
+def _upper_bound(request: ModelRequest, price: Price | None) -> Spend:
+    """The most a call can take: about three characters a token in, the output limit out."""
+    tokens_in = sum(len(m.content) for m in request.messages) // 3 + 8 * len(request.messages)
+    usage = Usage(tokens_in=tokens_in, tokens_out=request.max_tokens)
+    return Spend(1, tokens_in + request.max_tokens, price.cost(usage) if price else 0.0)

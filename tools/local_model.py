@@ -1,0 +1,146 @@
+"""A GGUF file served by llama.cpp inside this process, on the loopback, behind a random key."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from crito.errors import CallFailed
+from crito.prompt import Message
+from crito.protocols import ModelReply, ModelRequest
+from crito.tools.endpoint_model import EndpointModel
+
+_CONTEXT = 2048  # tokens of a slot
+_CACHE_MIB = 256  # of prompts; the server's own default grows to 8 GiB
+
+
+@dataclass(frozen=True)
+class _Served:
+    """A running server; it stops when the last model that holds it lets go."""
+
+    server: Any
+    key: str
+
+    @property
+    def address(self) -> str:
+        return str(self.server.listening_address)
+
+
+# The only module-level state of the tools: weights, threads and caches belong to the process, and a target model and
+# an agent model with the same file must not load them twice. It keeps nothing alive by itself.
+_running: WeakValueDictionary[Path, _Served] = WeakValueDictionary()
+_starting = threading.Lock()
+
+
+class LocalModel:
+    """A model in a file. The server starts with the first call; all models of one file in one process share it.
+
+    Args:
+        name: The name as the user wrote it.
+        path: The GGUF file.
+        slots: Requests that it works on at once; a server that runs already keeps its own number.
+
+    Attributes:
+        context: Tokens that a prompt and its answer may have together.
+    """
+
+    supports_schema = True  # by grammar
+    context = _CONTEXT
+
+    def __init__(self, name: str, path: Path, slots: int) -> None:
+        self.name = name
+        self._path = path.resolve()
+        self._slots = slots
+        self._served: _Served | None = None
+        self._endpoint: EndpointModel | None = None
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        """Answer once.
+
+        Raises:
+            CallFailed: Whatever went wrong, classified; ``bad_request`` for a prompt longer than the context.
+        """
+        endpoint, _ = await self._connect()
+        try:
+            return await endpoint.complete(request)
+        except CallFailed as failure:
+            if failure.kind != "bad_request" or "context size" not in str(failure):
+                raise
+            message = (
+                f"{self.name}: the request is longer than the model's context of {self.context} tokens; "
+                "shorten the prompt or use fewer demonstrations"
+            )
+            raise CallFailed("bad_request", message, retryable=False) from None
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """How many tokens these messages have in the model's own chat template.
+
+        Raises:
+            CallFailed: The model cannot be loaded.
+        """
+        endpoint, address = await self._connect()
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        shown = await endpoint.post(f"{address}/apply-template", {"messages": turns})
+        split = await endpoint.post(f"{address}/tokenize", {"content": shown["prompt"], "parse_special": True})
+        return len(split["tokens"])
+
+    async def aclose(self) -> None:
+        """Let go of the server; the last model to do so stops it and frees its memory."""
+        endpoint, self._endpoint, self._served = self._endpoint, None, None
+        if endpoint is not None:
+            await endpoint.aclose()
+
+    async def _connect(self) -> tuple[EndpointModel, str]:
+        served = self._served
+        if served is None:
+            served = self._served = await asyncio.to_thread(_serve, self.name, self._path, self._slots)
+        if self._endpoint is None:
+            self._endpoint = EndpointModel(self.name, served.address, self._path.stem, served.key)
+        return self._endpoint, served.address
+
+
+def _serve(name: str, path: Path, slots: int) -> _Served:
+    with _starting:
+        served = _running.get(path)
+        if served is None:
+            served = _running[path] = _start(name, path, slots)
+        return served
+
+
+def _start(name: str, path: Path, slots: int) -> _Served:
+    import xllamacpp
+
+    key = secrets.token_hex(16)
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_parallel = slots
+    params.n_ctx = slots * _CONTEXT
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _cores()
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0  # any free one
+    params.api_keys = [key]
+    params.cache_ram_mib = _CACHE_MIB
+    params.ui = False
+    params.warmup = False  # the token below warms it up
+    params.verbosity = -1  # its log would go to the user's terminal
+    try:
+        server = xllamacpp.Server(params)
+        # A server let go of before its loop runs (Ctrl-C right after the start) was once seen to hang; one answered
+        # token proves that the loop runs.
+        server.handle_completions({"prompt": "a", "n_predict": 1})
+        return _Served(server, key)
+    except RuntimeError:
+        message = f"{name}: llama.cpp cannot load {path.name}; is it a complete GGUF file of a chat model?"
+        raise CallFailed("server", message, retryable=False) from None
+
+
+def _cores() -> int:
+    # A container is often given fewer cores than the machine has, and threads beyond them slow all of them down.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

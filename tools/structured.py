@@ -1,0 +1,101 @@
+"""Replies with a shape: a pydantic model in, a validated instance out, or a typed error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TypeVar
+
+import json_repair
+from pydantic import BaseModel, ValidationError
+
+from crito.errors import ReplyUnusable
+from crito.prompt import Message
+from crito.protocols import Model, ModelReply, ModelRequest
+from crito.tools.ledger import Ledger
+
+Reply = TypeVar("Reply", bound=BaseModel)
+
+
+class Speaker:
+    """A model with the ledger it pays through: what an agent speaks with.
+
+    Args:
+        ledger: Pays for the calls.
+        model: Who answers.
+        role: The agent's name, as it shows in the bill.
+        max_tokens: Output limit of one reply.
+    """
+
+    def __init__(self, ledger: Ledger, model: Model, *, role: str, max_tokens: int = 1024) -> None:
+        self.role = role
+        self.model = model.name
+        self._ledger = ledger
+        self._model = model
+        self._max_tokens = max_tokens
+
+    async def ask(self, messages: Sequence[Message], shape: type[Reply], *, temperature: float = 0.0) -> Reply:
+        """Ask for a reply of the given shape.
+
+        The schema goes through the provider's schema mode where the model has one, and stands in the prompt in any
+        case. A reply that cannot be read is repaired, then asked for once more with the reason.
+
+        Raises:
+            ReplyUnusable: The second reply could not be read either, or was cut off.
+            CallFailed: The call failed for good.
+            BudgetExhausted: The call does not fit.
+        """
+        schema = shape.model_json_schema()
+        asked = [*messages[:-1], _with_schema(messages[-1], schema)]
+        problem = ""
+        for _ in range(2):
+            reply = await self._complete(asked, schema, temperature)
+            try:
+                return _read(reply, shape)
+            except ValueError as error:
+                problem = _one_line(error)
+            asked = [
+                *asked,
+                Message(role="assistant", content=reply.text),
+                Message(
+                    role="user", content=f"That cannot be used: {problem}. Answer again with the JSON object alone."
+                ),
+            ]
+        raise ReplyUnusable(f"{self.role} ({self.model}): {problem}")
+
+    async def _complete(self, asked: Sequence[Message], schema: dict[str, object], temperature: float) -> ModelReply:
+        supported = getattr(self._model, "supports_schema", False)
+        request = ModelRequest(
+            messages=tuple(asked),
+            max_tokens=self._max_tokens,
+            temperature=temperature,
+            json_schema=schema if supported else None,
+        )
+        return (await self._ledger.call(self._model, request, role=self.role)).reply
+
+
+def quoted(tag: str, text: str) -> str:
+    """Text from data, marked so that an agent takes it for data: it cannot close its own tag."""
+    inside = text.replace(f"</{tag}", f"<\\/{tag}")
+    return f"<{tag}>\n{inside}\n</{tag}>"
+
+
+def _read(reply: ModelReply, shape: type[Reply]) -> Reply:
+    if reply.finish == "length":
+        raise ValueError("the reply was cut off at its length limit; be shorter")
+    return shape.model_validate(json_repair.loads(reply.text))
+
+
+def _with_schema(message: Message, schema: dict[str, object]) -> Message:
+    shown = json.dumps(schema, ensure_ascii=False)
+    return Message(
+        role=message.role,
+        content=f"{message.content}\n\nAnswer with one JSON object that follows this schema, nothing else:\n{shown}",
+    )
+
+
+def _one_line(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(part) for part in first['loc']) or 'the reply'}: {first['msg']}"
+    return str(error).splitlines()[0]

@@ -1,0 +1,269 @@
+"""TASK.yaml, or the same keys from Python, with its data: a checked task that is ready to run."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from crito.config import PromptForm, TaskFile, check_keys, parse_prompt_form, parse_task_file, suggestion
+from crito.errors import BadInput
+from crito.prompt import Prompt, Section
+from crito.task import Budget, Example, Splits, Task
+from crito.tools.datasets import Loaded, Row, read_examples, read_text, to_examples
+from crito.tools.splits import MINIMUM, MOST_STRATA, SHARES, join
+
+_PROMPT_FILE = re.compile(r"\S[^\n]*\.(txt|md|ya?ml)")
+_ATOM = re.compile(r"([^\[\].]+)\[(\d+)\]")
+_OUTPUT_NAMES = (
+    *("label", "labels", "output", "answer", "expected", "target", "gold", "solution", "result", "response"),
+    *("team", "category", "class", "intent", "topic", "sentiment"),
+)
+
+
+def load_task(path: Path, *, overrides: Mapping[str, object] | None = None, allow_few: bool = False) -> Task:
+    """Read TASK.yaml, its prompt and its data (paths in it are relative to its folder) and check them together.
+
+    Args:
+        path: The file.
+        overrides: Keys that replace those of the file, as in ``{"budget": {"calls": 100}}``; None changes nothing.
+        allow_few: Put fewer than 10 examples into test instead of refusing them; enough to evaluate a prompt.
+
+    Raises:
+        BadInput: Something in the file or its data cannot work; the message names the place and the cure.
+    """
+    place, folder = str(path), path.parent
+    spec = parse_task_file(read_text(path), place, overrides)
+    parts = {name: _load(source, folder, spec) for name, source in spec.data if source is not None}
+    name = spec.name or path.resolve().parent.name
+    return _checked(spec, name, _prompt_of(spec, folder), parts, place, allow_few=allow_few)
+
+
+def build_task(
+    *,
+    name: str,
+    description: str,
+    examples: Sequence[Row | tuple[object, object]],
+    inputs: Sequence[str] | Mapping[str, str] | None = None,
+    output: str | None = None,
+    prompt: str | Prompt | None = None,
+    model: str,
+    agent_model: str | None = None,
+    metric: str | None = None,
+    labels: Sequence[str] = (),
+    budget: Budget | None = None,
+    split: Mapping[str, float] | None = None,
+    seed: int = 0,
+    allow_few: bool = False,
+    **limits: object,
+) -> Task:
+    """A checked task from values in memory, with the checks of :func:`load_task`.
+
+    Args:
+        name: Short name of the task.
+        description: What the model should do, in a sentence.
+        examples: Mappings by column, or pairs (input, right answer) whose input may be a mapping of several.
+        inputs: Columns that the model is given; None for all but ``output``.
+        output: Column with the right answer; None for the one that is called so, or else the last.
+        prompt: The seed prompt; a text is never taken for a path. None for the description.
+        model: Model to improve the prompt for.
+        agent_model: Model that the agents speak through; None for ``model``.
+        metric: Name of a metric or ``module:function``; None lets the examples decide.
+        labels: The possible answers.
+        budget: Hard limits over all roles; None for no limit.
+        split: ``train``, ``val`` and ``test`` as shares or as numbers of examples.
+        seed: Decides the splits and everything random in the run.
+        allow_few: Put fewer than 10 examples into test instead of refusing them; enough to evaluate a prompt.
+        limits: Any other key of TASK.yaml, such as ``concurrency`` or ``constraints``.
+
+    Raises:
+        BadInput: Something cannot work; the message names the place and the cure.
+    """
+    rows = [_row(item, f"examples[{index}]") for index, item in enumerate(examples)]
+    if not rows:
+        raise BadInput(f"task: examples is empty; give at least {MINIMUM}")
+    columns = list(rows[0][1])
+    taken = inputs.values() if isinstance(inputs, Mapping) else inputs or ()
+    answer = output or guess_output([column for column in columns if column not in taken])
+    keys: dict[str, object] = {
+        "name": name,
+        "description": description,
+        "model": model,
+        "agent_model": agent_model,
+        "data": "examples",
+        "inputs": inputs or [column for column in columns if column != answer],
+        "output": answer,
+        "metric": metric,
+        "labels": labels,
+        "budget": budget or Budget(),
+        "split": dict(split) if split else None,
+        "seed": seed,
+    }
+    spec = check_keys({**keys, **limits}, "task")
+    loaded = to_examples(rows, spec.inputs, answer, limit=spec.max_examples, seed=seed)
+    seed_prompt = prompt if isinstance(prompt, Prompt) else _prompt_from(prompt, spec)
+    return _checked(spec, name, seed_prompt, {"train": loaded}, "task", allow_few=allow_few)
+
+
+def guess_output(columns: Sequence[str]) -> str | None:
+    """The column with the right answer: one that is called so, else the last; None where there is no column."""
+    named = (column for name in _OUTPUT_NAMES for column in columns if column.lower() == name)
+    return next(named, columns[-1] if columns else None)
+
+
+def guess_metric(examples: Sequence[Example]) -> str:
+    """``label`` where at most 20 different answers repeat (three rows each on average), else ``exact_match``."""
+    distinct = {example.expected for example in examples}
+    return "label" if len(distinct) <= MOST_STRATA and len(examples) >= 3 * len(distinct) else "exact_match"
+
+
+def _load(source: str, folder: Path, spec: TaskFile) -> Loaded:
+    path = source if source.startswith("hf://") else folder / source
+    return read_examples(path, spec.inputs, spec.output, limit=spec.max_examples, seed=spec.seed)
+
+
+def _row(item: Row | tuple[object, object], place: str) -> tuple[str, Row]:
+    if isinstance(item, Mapping):
+        return place, item
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise BadInput(f"{place}: must be a mapping of columns or a pair (input, right answer), not {item!r:.40}")
+    given, answer = item
+    return place, {**(given if isinstance(given, Mapping) else {"input": given}), "output": answer}
+
+
+def _checked(
+    spec: TaskFile, name: str, prompt: Prompt, parts: Mapping[str, Loaded], place: str, *, allow_few: bool
+) -> Task:
+    if spec.output in spec.inputs.values():
+        raise BadInput(
+            f"{place}: output: {spec.output!r} is also an input, so the answer would be given away; remove it"
+        )
+    examples = [example for part in parts.values() for example in part.examples]
+    metric = _metric(spec, examples, place)
+    places = {example: where for part in parts.values() for example, where in part.places.items()}
+    return Task(
+        name=name,
+        description=spec.description,
+        requirements=spec.requirements,
+        inputs=tuple(spec.inputs),
+        output=spec.output or "output",
+        labels=_labels(spec, metric, examples, places, place),
+        metric=metric,
+        splits=_splits(spec, parts, place, allow_few=allow_few),
+        prompts={"main": _fitted(prompt, spec, place)},
+        model=spec.model,
+        agent_model=spec.agent_model or spec.model,
+        budget=spec.budget,
+        max_prompt_tokens=spec.constraints.max_prompt_tokens,
+        max_output_tokens=spec.max_output_tokens,
+        reasoning=spec.reasoning,
+        concurrency=spec.concurrency,
+        seed=spec.seed,
+        prices=spec.prices,
+    )
+
+
+def _splits(spec: TaskFile, parts: Mapping[str, Loaded], place: str, *, allow_few: bool) -> Splits:
+    given = {name: part.examples for name, part in parts.items()}
+    if allow_few and sum(map(len, given.values())) < MINIMUM:
+        return Splits(train=(), val=(), test=tuple(example for part in given.values() for example in part))
+    shares = spec.split.model_dump() if spec.split else SHARES
+    try:
+        return join(given["train"], given.get("val", ()), given.get("test", ()), shares=shares, seed=spec.seed)
+    except BadInput as error:
+        raise BadInput(f"{place}: {error}") from error
+
+
+def _metric(spec: TaskFile, examples: Sequence[Example], place: str) -> str:
+    needs_none = spec.metric is not None and (spec.metric.startswith("judge") or ":" in spec.metric)
+    if spec.output is None and not needs_none:
+        cure = "name the column with the right answer, or use a metric that needs none, such as judge"
+        raise BadInput(f"{place}: 'output' is missing; {cure}")
+    return spec.metric or ("label" if spec.labels else guess_metric(examples))
+
+
+def _labels(
+    spec: TaskFile, metric: str, examples: Sequence[Example], places: Mapping[str, str], place: str
+) -> tuple[str, ...]:
+    seen = Counter(example.expected for example in examples if example.expected is not None)
+    if not spec.labels:
+        if metric != "label":
+            return ()
+        if len(seen) > MOST_STRATA:
+            many = f"{spec.output!r} has {len(seen)} different values"
+            raise BadInput(f"{place}: 'labels' is missing and {many}; list the labels, or use metric: exact_match")
+        return tuple(sorted(seen))
+    unused = next((label for label in spec.labels if label not in seen), None)
+    if unused is not None:
+        hint = suggestion(unused, sorted(seen)[:MOST_STRATA])
+        raise BadInput(f"{place}: labels: {unused!r} never occurs in the data's {spec.output!r}{hint}")
+    odd = next((example for example in examples if example.expected not in spec.labels), None)
+    if odd is not None:
+        hint = suggestion(str(odd.expected), spec.labels)
+        raise BadInput(f"{places[odd.id]}: {odd.expected!r} is not among the labels{hint}")
+    return spec.labels
+
+
+def _prompt_of(spec: TaskFile, folder: Path) -> Prompt:
+    written = spec.prompt
+    if not isinstance(written, str) or not _PROMPT_FILE.fullmatch(written):
+        return _prompt_from(written, spec)
+    file = folder / written
+    text = read_text(file)
+    if file.suffix in (".yaml", ".yml"):
+        return _prompt_from(parse_prompt_form(text, str(file)), spec)
+    return _prompt_from(text, spec)
+
+
+def _prompt_from(written: str | PromptForm | None, spec: TaskFile) -> Prompt:
+    if isinstance(written, str):
+        return Prompt.from_text(written, inputs=tuple(spec.inputs))
+    plain = Prompt.from_text("", inputs=tuple(spec.inputs))
+    if written is None:
+        # Not from_text: braces in a description are no placeholders.
+        return plain.model_copy(update={"sections": (Section(name="task", body=spec.description),)})
+    return Prompt.model_validate({**written.model_dump(), "template": written.template or plain.template})
+
+
+def _fitted(prompt: Prompt, spec: TaskFile, place: str) -> Prompt:
+    """The prompt with the task's layout and frozen marks, once its placeholders are known to be right."""
+    _check_placeholders(prompt, tuple(spec.inputs), place)
+    layout = prompt.layout.model_copy(update=spec.layout.model_dump(exclude_unset=True))
+    frozen = tuple(dict.fromkeys((*prompt.frozen, *spec.constraints.frozen)))
+    fitted = prompt.model_copy(update={"layout": layout, "frozen": frozen})
+    for mark in frozen:
+        if not _can_freeze(fitted, mark):
+            names = ", ".join([*(section.name for section in prompt.sections), "template"])
+            cure = f"copy a text from it, or name one of: {names}"
+            raise BadInput(f"{place}: constraints.frozen: {mark!r} is neither a text nor a path in the prompt; {cure}")
+    return fitted
+
+
+def _check_placeholders(prompt: Prompt, inputs: Sequence[str], place: str) -> None:
+    known = ", ".join(inputs)
+    for field in prompt.fields:
+        if field not in inputs:
+            raise BadInput(
+                f"{place}: prompt: placeholder {{{field}}} is not among the inputs: {known}; correct one of them"
+            )
+    for name in inputs:
+        if name not in prompt.fields:
+            raise BadInput(f"{place}: prompt: input {name!r} has no placeholder; add {{{name}}}")
+    for section in prompt.sections:
+        for field in Prompt(template=section.text or " ").fields:
+            if field in inputs:
+                cure = "the template alone carries inputs; move it there"
+                raise BadInput(f"{place}: prompt: section {section.name!r} holds {{{field}}}, but {cure}")
+    for index, demo in enumerate(prompt.demos):
+        absent = next((name for name in inputs if name not in demo.inputs), None)
+        if absent is not None:
+            raise BadInput(f"{place}: prompt: demos[{index}] has no input {absent!r}; add it")
+
+
+def _can_freeze(prompt: Prompt, mark: str) -> bool:
+    atom = _ATOM.fullmatch(mark)
+    section = prompt.section(atom[1] if atom else mark)
+    if atom and section is not None:
+        return not isinstance(section.body, str) and int(atom[2]) < len(section.body)
+    return section is not None or mark == "template" or mark in prompt.instructions() + prompt.template
