@@ -220,12 +220,12 @@ def call_key(model: str, request: ModelRequest, sample: int) -> str:
 def paid(database: Database, run: str) -> Spend:
     """What a run has paid so far, from its rows."""
     total = sa.select(
-        sa.func.count(),
-        sa.func.coalesce(sa.func.sum(calls.c.tokens_in + calls.c.tokens_out), 0),
-        sa.func.coalesce(sa.func.sum(calls.c.usd), 0.0),
+        sa.func.count().label("calls"),
+        sa.func.coalesce(sa.func.sum(calls.c.tokens_in + calls.c.tokens_out), 0).label("tokens"),
+        sa.func.coalesce(sa.func.sum(calls.c.usd), 0.0).label("usd"),
     ).where(calls.c.run == run)
     row = database.read(total)[0]
-    return Spend(row[0], row[1], row[2])
+    return Spend(row.calls, row.tokens, row.usd)
 
 
 def _upper_bound(request: ModelRequest, price: Price | None) -> Spend:
