@@ -19,6 +19,8 @@ from crito.records import Candidate, child
 from crito.task import Example, Task
 
 _SIZES = (2, 4, 6)
+_RULE, _CUE = 0.8, 0.5
+"""How often an opening candidate has the answer rule and an answer cue."""
 _HARVEST = 16
 """Training examples that are run to harvest the target's own reasoning."""
 
@@ -64,7 +66,7 @@ async def opening(deps: Deps, seed: Candidate, count: int) -> list[Candidate]:
         if len(found) == count:
             break
         if (demos and drawn % 2 == 0) or drawn // 2 >= len(single):
-            edits = [*_pick(rules, rng), *_pick(templates, rng), *_layout(seed, rng)]
+            edits = [*_pick(rules, _RULE, rng), *_pick(templates, _CUE, rng), *_layout(seed, rng)]
             if demos:
                 edits.append(Edit(op="replace", path="demos", value=tuple(sample(demos, deps.task, rng))))
         else:
@@ -146,10 +148,9 @@ def _changed(parent: Candidate, demos: Sequence[Demo], task: Task, rng: np.rando
     return current
 
 
-def _pick(options: Sequence[list[Edit]], rng: np.random.Generator) -> list[Edit]:
-    """One of the options, or none of them, all equally likely."""
-    at = int(rng.integers(len(options) + 1))
-    return options[at] if at < len(options) else []
+def _pick(options: Sequence[list[Edit]], share: float, rng: np.random.Generator) -> list[Edit]:
+    """One of the options in this share of the draws, else none."""
+    return options[int(rng.integers(len(options)))] if options and rng.random() < share else []
 
 
 def _layout(seed: Candidate, rng: np.random.Generator) -> list[Edit]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from crito.prompt import Prompt
 from crito.task import Example, Task
 from crito.tools.ledger import Ledger
 from crito.tools.meter import Spend
+from crito.tools.splits import interleaved
 from crito.tools.telemetry import Tracer
 
 
@@ -56,8 +58,7 @@ class Deps:
         """Random numbers that depend on the task's seed and the scope alone, so that a replay draws the same."""
         return np.random.default_rng([self.task.seed, *scope])
 
-    @property
+    @cached_property
     def val(self) -> tuple[Example, ...]:
-        """The validation examples, in one shuffled order for all races."""
-        order = self.rng(1).permutation(len(self.task.splits.val))
-        return tuple(self.task.splits.val[i] for i in order)
+        """The validation examples, in one order for all races, labels evenly mixed."""
+        return tuple(interleaved(self.task.splits.val, self.task.seed))

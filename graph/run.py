@@ -18,12 +18,13 @@ from crito.graph.presets import DEFAULT, Preset
 from crito.graph.wiring import Listener, Parts, silent, wired
 from crito.graph.workflow import build
 from crito.memory.lineage import chain, lineage
+from crito.protocols import Output
 from crito.records import Verdict
 from crito.result import Bill, Link, Result
 from crito.task import Task
 from crito.tools.database import Database, calls, runs
 from crito.tools.limits import check_context, complete, estimate, fit
-from crito.tools.metrics import resolve_metric
+from crito.tools.metrics import resolve_metric, score
 from crito.tools.prices import context_of, price_of
 
 _STEPS_PER_ROUND = 8
@@ -86,6 +87,7 @@ class Run:
             BadInput: The database cannot be used.
         """
         began = time.monotonic()
+        await self._try_metric()
         database = Database(self._path)
         try:
             before = _elapsed(database, run)
@@ -115,6 +117,13 @@ class Run:
         finally:
             await database.close()
         return result
+
+    async def _try_metric(self) -> None:
+        """Score a right answer with the user's own metric, so that one that raises is known before anything is written."""
+        metric = self._parts.metric or (resolve_metric(self._task) if ":" in self._task.metric else None)
+        if metric is not None and not self._task.metric.startswith(("judge", "regex")):
+            example = self._task.splits.train[0]
+            await score(metric, Output(text=example.expected or ""), example)
 
     async def _invoke(self, deps: Deps, run: str) -> dict[str, Any]:
         limit = (self._preset.rounds + 3) * _STEPS_PER_ROUND

@@ -125,10 +125,10 @@ class Database:
         self._queue: list[tuple[sa.Table, dict[str, Any], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
-    def read(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        """All rows of a query, as of now."""
+    def read(self, query: sa.Select[Any], values: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
+        """All rows of a query, as of now; ``values`` fill its bound parameters."""
         with self._guard():
-            return self._reader.execute(query).fetchall()
+            return self._reader.execute(query, values).fetchall()
 
     async def write(self, table: sa.Table, *rows: Mapping[str, Any]) -> None:
         """Insert or replace rows; returns when they are durable against the death of this process."""

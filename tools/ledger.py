@@ -125,7 +125,7 @@ class Ledger:
         return price.cost(usage) if price else None
 
     def _find(self, key: str) -> ModelReply | None:
-        rows = self.database.read(_LOOKUP.where(calls.c.key == key))
+        rows = self.database.read(_LOOKUP, {"key": key})
         if not rows:
             return None
         row = rows[0]
@@ -209,7 +209,7 @@ class Ledger:
 
 _LOOKUP = sa.select(
     calls.c.reply, calls.c.finish, calls.c.tokens_in, calls.c.tokens_out, calls.c.cached, calls.c.usd
-).where(calls.c.status == "ok")
+).where(calls.c.status == "ok", calls.c.key == sa.bindparam("key"))
 
 
 def call_key(model: str, request: ModelRequest, sample: int) -> str:

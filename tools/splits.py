@@ -52,7 +52,7 @@ def join(
     given = {"train": train, "val": val, "test": test}
     _check_number(sum(map(len, given.values())))
     _refuse_overlap(given)
-    parts = {name: _interleaved(examples, seed) for name, examples in given.items()}
+    parts = {name: interleaved(examples, seed) for name, examples in given.items()}
     missing = [name for name in ("val", "test") if not given[name]]
     if missing:
         rest = parts["train"]
@@ -101,8 +101,8 @@ def _sizes(number: int, shares: Mapping[str, float]) -> dict[str, int]:
     return sizes
 
 
-def _interleaved(examples: Sequence[Example], seed: int) -> list[Example]:
-    """Shuffled, with the members of every label at even distances."""
+def interleaved(examples: Sequence[Example], seed: int) -> list[Example]:
+    """Shuffled, with the members of every label at even distances, so that every block of a race has all labels."""
     shuffled = sorted(examples, key=lambda example: example.id)
     random.Random(seed).shuffle(shuffled)  # noqa: S311 - a split, not a secret
     strata: dict[str | None, list[Example]] = defaultdict(list)

@@ -1,0 +1,5 @@
+"""``python -m crito``: the command line."""
+
+from crito.cli import main
+
+main()

@@ -1,0 +1,257 @@
+"""Runs, results and traces as text: coloured on a terminal, plain when piped.
+
+Texts from models and data are shown without control characters, so that none can steer the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from crito.patch import Edit
+from crito.result import Evaluation, Result
+from crito.runs import RunSummary
+from crito.trace import Call, Cost, Proposal, Round, Step, Trace
+
+_COLOURS = {"accepted": "green", "improved": "bold green", "inconclusive": "bold yellow", "kept": "bold"}
+_FAILURES_SHOWN = 10
+_VALUE_SHOWN = 60
+_BILL = ("role", "calls", "failed", "tokens in", "tokens out", "cached", "usd", "seconds")
+_CALL = ("call", "round", "role", "candidate", "tokens in", "tokens out", "cached", "usd", "seconds", "tries", "error")
+Lines = Iterator[Text | str]
+
+
+def stdout() -> Console:
+    """A console for reports; lines are never folded, so that what is piped stays one line each."""
+    return Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def print_lines(console: Console, lines: Lines) -> None:
+    """Print a report line by line."""
+    for line in lines:
+        console.print(line)
+
+
+def result_lines(result: Result, bill: Mapping[str, Cost]) -> Lines:
+    """Verdict, bill by role, the way from the seed to the best prompt, the prompt, and how to export it."""
+    verdict = result.verdict
+    low, high = verdict.interval
+    yield Text.assemble(
+        f"{_line(result.name)} on {result.model}: ",
+        (verdict.decision if verdict.decision != "kept" else "keep your prompt", _COLOURS[verdict.decision]),
+    )
+    yield f"  {verdict.reason}"
+    yield f"  held-out score {verdict.seed_score:.3f} -> {verdict.best_score:.3f} on {verdict.n} examples" + (
+        f", {verdict.failed} more failed" if verdict.failed else ""
+    )
+    yield f"  difference {verdict.difference:+.3f} [{low:+.3f}, {high:+.3f}], p = {verdict.p_value:.2g}"
+    tokens, usd = verdict.tokens_per_use, verdict.usd_per_use
+    priced = f", {_usd(usd[0], 6)} -> {_usd(usd[1], 6)}" if usd[0] else ""
+    yield f"  one use takes {tokens[0]:.0f} -> {tokens[1]:.0f} tokens{priced}"
+    yield f"  run {result.run}, {result.bill.seconds:.0f} s" + (f", ended: {result.stopped}" if result.stopped else "")
+    yield from _titled("Bill", _bill_lines(bill))
+    yield from _titled("From your prompt to the best found", _chain_lines(result))
+    yield from _titled("Prompt", iter([_clean(result.prompt.to_text())]))
+    yield from _titled("Export", _export_lines(result.run))
+
+
+def status_lines(summary: RunSummary, bill: Mapping[str, Cost]) -> Lines:
+    """Where an unfinished run stands."""
+    yield Text(f"{_line(summary.name)} on {summary.model}: {_status(summary)}", "bold")
+    yield f"  go on with: crito resume {summary.run}"
+    yield f"  see what it did: crito trace {summary.run}"
+    yield from _titled("Bill so far", _bill_lines(bill))
+
+
+def evaluation_lines(evaluation: Evaluation) -> Lines:
+    """Score, failures by label, confusions and the bill of one evaluation."""
+    bill = evaluation.bill
+    yield _clean(str(evaluation))
+    tokens = f"{bill.tokens_in:,} + {bill.tokens_out:,} tokens"
+    yield f"  {bill.calls} calls, {tokens}, {_usd(bill.usd)}, {bill.seconds:.0f} s"
+
+
+def runs_lines(summaries: Sequence[RunSummary]) -> Lines:
+    """One line a run."""
+    rows = [("run", "begun", "status", "name", "model", "verdict", "calls", "usd")]
+    for summary in summaries:
+        begun = datetime.fromtimestamp(summary.created).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006 - the user's own clock
+        verdict = summary.result.verdict if summary.result else None
+        words = f"{verdict.decision} {verdict.seed_score:.2f} -> {verdict.best_score:.2f}" if verdict else ""
+        names = (_line(summary.name), summary.model, words)
+        rows.append((summary.run, begun, summary.status, *names, f"{summary.calls:,}", _usd(summary.usd)))
+    yield from _columns(rows, right=(6, 7))
+
+
+def trace_lines(trace: Trace) -> Lines:
+    """Round by round: who proposed what from which critique, what became of it, and what it cost."""
+    calls = {call.id: call for call in trace.calls}
+    yield Text(f"run {trace.run}: {_line(trace.name)} on {trace.model}, {trace.status}", "bold")
+    yield f"  seed {trace.seed.candidate.id}: {_measured(trace.seed)}"
+    for round_ in trace.rounds:
+        yield ""
+        yield from _round_lines(round_, calls)
+    if trace.verdict:
+        verdict = trace.verdict
+        compared = f"{verdict.seed_score:.3f} -> {verdict.best_score:.3f} on {verdict.n} examples"
+        yield ""
+        yield Text(
+            f"verdict: {verdict.decision} ({compared}), best {verdict.best}{_costs(trace.verdict_costs)}", "bold"
+        )
+    if trace.unplaced_costs:
+        yield f"steps that did not end{_costs(trace.unplaced_costs)}"
+    if trace.failures:
+        more = len(trace.failures) - _FAILURES_SHOWN
+        yield from _titled(f"Failed calls: {len(trace.failures)}", calls_lines(trace.failures[:_FAILURES_SHOWN]))
+        if more > 0:
+            yield f"  and {more} more: crito trace {trace.run} --failed"
+
+
+def calls_lines(calls: Sequence[Call]) -> Lines:
+    """One line a call."""
+    rows = [_CALL]
+    for call in calls:
+        place = "" if call.round is None else str(call.round)
+        tokens = (f"{call.tokens_in:,}", f"{call.tokens_out:,}", f"{call.cached:,}")
+        spent = (_usd(call.usd, 6), f"{call.seconds:.2f}", str(call.attempts))
+        rows.append((str(call.id), place, call.role, call.candidate or "", *tokens, *spent, _line(call.error or "")))
+    yield from _columns(rows, right=(0, 1, 4, 5, 6, 7, 8, 9))
+
+
+def _titled(title: str, lines: Lines) -> Lines:
+    yield ""
+    yield Text(title, "bold")
+    yield from lines
+
+
+def _bill_lines(bill: Mapping[str, Cost]) -> Lines:
+    rows = [_BILL]
+    for role, cost in bill.items():
+        tokens = (f"{cost.tokens_in:,}", f"{cost.tokens_out:,}", f"{cost.cached:,}")
+        rows.append((role, f"{cost.calls:,}", f"{cost.failed:,}", *tokens, _usd(cost.usd), f"{cost.seconds:.1f}"))
+    yield from _columns(rows, right=range(1, len(_BILL)))
+
+
+def _chain_lines(result: Result) -> Lines:
+    rows = [
+        (link.candidate, f"val {link.val_score:.2f}", f"{link.operator} by {link.author}", _line(link.hypothesis))
+        for link in result.chain
+    ]
+    yield from _columns(rows)
+
+
+def _export_lines(run: str) -> Lines:
+    yield f"  crito show {run} --output prompt.yaml   every part of it, for crito evaluate and Prompt.from_yaml"
+    yield f"  crito show {run} --prompt               its text alone"
+    yield f"  crito show {run} --messages             chat messages, as JSON"
+
+
+def _round_lines(round_: Round, calls: Mapping[int, Call]) -> Lines:
+    planned = f", planned by {round_.author}" if round_.author else ""
+    yield Text(f"round {round_.number}: {round_.stage or 'not planned yet'}{planned}{_costs(round_.costs)}", "bold")
+    yield from (f"  {_agent(calls[call])}" for call in round_.calls)
+    for step in round_.steps:
+        yield from _step_lines(step, calls)
+
+
+def _step_lines(step: Step, calls: Mapping[int, Call]) -> Lines:
+    if step.operator:
+        focus = f", focus: {_line(step.focus)}" if step.focus else ""
+        yield Text(f"  {step.operator} on {step.parent}{focus}", "cyan")
+    yield from (f"    critic: {_line(hypothesis)}" for hypothesis in step.hypotheses)
+    if step.unusable:
+        yield f"    critic's reply was of no use: {_line(step.unusable)}"
+    yield from (f"    {_agent(calls[call])}" for call in step.calls)
+    for proposal in step.proposals:
+        yield from _proposal_lines(proposal)
+    if step.repeated:
+        yield f"    proposed again: {', '.join(step.repeated)}"
+    if not step.proposals and not step.repeated:
+        yield "    proposed nothing"
+
+
+def _proposal_lines(proposal: Proposal) -> Lines:
+    candidate = proposal.candidate
+    reason = f": {_line(proposal.reason)}" if proposal.reason else ""
+    yield Text.assemble(
+        f"    {candidate.id} ", (proposal.fate.replace("_", " ") + reason, _COLOURS.get(proposal.fate, "yellow"))
+    )
+    parents = ", ".join(candidate.parents)
+    yield f"      {candidate.operator} by {candidate.author} from {parents}: {_line(candidate.hypothesis) or '-'}"
+    if candidate.patch:
+        yield f"      edits: {'; '.join(_edit(edit) for edit in candidate.patch.edits)}"
+    if proposal.val_n or proposal.cost.calls:
+        yield f"      {_measured(proposal)}"
+
+
+def _measured(proposal: Proposal) -> str:
+    gain = "" if proposal.gain is None else f"gain {proposal.gain:+.2f} on {proposal.n}, "
+    score = "not measured" if proposal.val_score is None else f"val {proposal.val_score:.2f} of {proposal.val_n}"
+    failed = f", {proposal.failed} failed" if proposal.failed else ""
+    return f"{gain}{score}{failed}{_cost(proposal.cost)}"
+
+
+def _agent(call: Call) -> str:
+    tries = "" if call.attempts == 1 else f", {call.attempts} tries"
+    failed = f", failed: {_line(call.error or '')}" if call.failed else ""
+    tokens = f"{call.tokens_in:,} + {call.tokens_out:,} tokens"
+    return f"{call.role} asked {call.model}: {tokens}, {call.seconds:.1f} s, {_usd(call.usd)}{tries}{failed}"
+
+
+def _edit(edit: Edit) -> str:
+    match edit.value:
+        case str():
+            value = _line(edit.value)
+        case tuple():
+            value = f"{len(edit.value)} items"
+        case _:
+            value = "" if edit.value is None else "1 item"
+    shown = value if len(value) <= _VALUE_SHOWN else value[: _VALUE_SHOWN - 1] + "…"
+    moved = f" to {edit.to}" if edit.op == "move" else ""
+    return f"{edit.op} {_line(edit.path)}{moved}" + (f": {shown}" if shown else "")
+
+
+def _costs(costs: Mapping[str, Cost]) -> str:
+    parts = [f"{role} {cost.calls}" for role, cost in costs.items()]
+    tokens = sum(cost.tokens_in + cost.tokens_out for cost in costs.values())
+    known = [cost.usd for cost in costs.values() if cost.usd is not None]
+    usd = _usd(sum(known) if len(known) == len(costs) else None)
+    return f" · calls: {', '.join(parts)} · {tokens:,} tokens · {usd}" if costs else ""
+
+
+def _cost(cost: Cost) -> str:
+    tokens = f"{cost.tokens_in + cost.tokens_out:,} tokens"
+    return f" · {cost.calls} calls · {tokens} · {_usd(cost.usd)}" if cost.calls else ""
+
+
+def _status(summary: RunSummary) -> str:
+    return "running, or its process was killed" if summary.status == "running" else summary.status
+
+
+def _columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> Lines:
+    """Rows under each other, as wide as their cells; ``right`` names the columns that end flush."""
+    widths = [max(cell_len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
+    for row in rows:
+        cells = []
+        for at, cell in enumerate(row):
+            gap = " " * (widths[at] - cell_len(cell))
+            cells.append(gap + cell if at in right else cell + gap)
+        yield ("  " + "  ".join(cells)).rstrip()
+
+
+def _usd(usd: float | None, digits: int = 4) -> str:
+    return "price unknown" if usd is None else f"${usd:.{digits}f}"
+
+
+def _line(text: str) -> str:
+    """A text from outside on one line."""
+    return _clean(" ".join(text.split()))
+
+
+def _clean(text: str) -> str:
+    """A text from outside without control characters, which could steer the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,13 @@
+"""Route a support message to one of four teams: `uv run scenarios/ticket_triage.py`.
+
+The task is in ticket_triage.yaml, the messages are in data/. It needs no key: the embedded model does the task. Options are those
+of `crito optimize`: --model NAME for another model, --budget-calls N, --seed N, --json, --help.
+"""
+
+import sys
+from pathlib import Path
+
+from crito.cli import main
+
+if __name__ == "__main__":
+    main(["optimize", str(Path(__file__).with_suffix(".yaml")), *sys.argv[1:]])
