@@ -69,7 +69,7 @@ class Planner:
     async def brief(self) -> Brief:
         """Read the task: kind, requirements, strategy. Falls back on what can be computed from the data.
 
-        The kind that the examples show is known; a model that gets it wrong is not listened to in planning.
+        Whether there are labels is known; a model that does not see it is not listened to in planning.
 
         Raises:
             BudgetExhausted: The call does not fit.
@@ -81,7 +81,7 @@ class Planner:
             reply = await self._speaker.ask(_messages(case), BriefReply)
         except (ReplyUnusable, CallFailed):
             return computed
-        if reply.kind != computed.kind:
+        if (reply.kind == "classification") != (computed.kind == "classification"):
             return computed
         requirements = self._task.requirements or tuple(reply.requirements)
         return Brief(kind=reply.kind, requirements=requirements, strategy=reply.strategy, author="planner")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from crito.errors import PatchRejected
 from crito.prompt import Demo, Layout, Prompt, Section
 
-_PATH = re.compile(r"(?P<name>[^\[\].]+)(?:\[(?P<index>\d+)\]|\.(?P<key>\w+))?")
+_PATH = re.compile(r"layout\.(?P<key>\w+)|(?P<name>[^\[\]]+)(?:\[(?P<index>\d+)\])?")
 Value = str | tuple[str, ...] | Demo | tuple[Demo, ...] | None
 
 
@@ -79,7 +79,7 @@ def _apply_one(prompt: Prompt, edit: Edit) -> Prompt:
     if match is None:
         raise PatchRejected(f"{edit.path!r} is not a path; write section, section[2], demos[0] or layout.style")
     name, index, key = match["name"], match["index"], match["key"]
-    if name == "layout":
+    if key or name == "layout":
         return _edit_layout(prompt, edit, key)
     if name == "template":
         return _edit_template(prompt, edit)
@@ -187,6 +187,9 @@ def _position(edit: Edit, length: int) -> int:
 def _keep_frozen(old: Prompt, new: Prompt) -> Prompt:
     marks = []
     for mark in old.frozen:
+        if mark == "template":
+            marks.append(mark)
+            continue
         section_name, index = _frozen_path(old, mark)
         if section_name is None:
             if mark in old.instructions() + old.template and mark not in new.instructions() + new.template:
@@ -198,7 +201,7 @@ def _keep_frozen(old: Prompt, new: Prompt) -> Prompt:
             raise PatchRejected(f"{mark!r} is frozen")
         if index is not None:
             atom = was.body[index]
-            if atom not in now.body:
+            if isinstance(now.body, str) or atom not in now.body:
                 raise PatchRejected(f"{mark!r} is frozen")
             marks.append(f"{section_name}[{now.body.index(atom)}]")
         else:
@@ -211,7 +214,7 @@ def _keep_frozen(old: Prompt, new: Prompt) -> Prompt:
 def _frozen_path(prompt: Prompt, mark: str) -> tuple[str | None, int | None]:
     match = _PATH.fullmatch(mark)
     section = prompt.section(match["name"]) if match else None
-    if match is None or section is None or match["key"]:
+    if match is None or section is None:
         return None, None
     if match["index"] is None:
         return section.name, None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Role = Literal["system", "user", "assistant"]
 _FIELD = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}")
+_SECTION_NAME = re.compile(r"(?!(?:demos|layout|template)\Z|layout\.)[^\[\]]+")
+"""Names that a path can mean: the other parts of a prompt and list indices are taken."""
 
 
 class Message(BaseModel):
@@ -101,10 +103,11 @@ class Prompt(BaseModel):
             template = "\n".join(f"{{{name}}}" if len(inputs) == 1 else f"{name}: {{{name}}}" for name in inputs)
             body = text
         else:
-            body, template = text[:cut].removesuffix("\n\n"), text[cut:]
+            body = text[:cut].removesuffix("\n\n")
+            template = text[cut:] if body else text
         for style in ("markdown", "xml"):
             candidate = cls(sections=_parse(body, style), layout=Layout(style=style), template=template)
-            if len(candidate.sections) > 1 and candidate.instructions() == body:
+            if _addressable(candidate.sections) and candidate.instructions() == body:
                 return candidate.model_copy(update={"frozen": tuple(frozen)})
         sections = (Section(name="task", body=body),) if body else ()
         return cls(sections=sections, template=template, frozen=tuple(frozen))
@@ -171,7 +174,9 @@ class Prompt(BaseModel):
 
     def to_yaml(self) -> str:
         """Every part, readable and complete; :meth:`from_yaml` gives the same prompt back."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        # PyYAML writes U+0085 as it stands and reads it as a line break; escaped, it comes back.
+        readable = "\x85" not in self.model_dump_json()
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=readable)
 
     def to_langchain(self) -> ChatPromptTemplate:
         """A LangChain ``ChatPromptTemplate`` whose formatted messages equal :meth:`render` byte for byte."""
@@ -179,9 +184,8 @@ class Prompt(BaseModel):
         from langchain_core.prompts import ChatPromptTemplate, HumanMessagePromptTemplate
 
         kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-        *fixed, last = self._assemble([(self.fill(d.inputs), d.output) for d in self.demos], "\0")
-        head, tail = (part.replace("{", "{{").replace("}", "}}") for part in last.content.split("\0"))
-        open_template = head + _langchain_template(self.template) + tail
+        *fixed, last = self._assemble([(self.fill(d.inputs), d.output) for d in self.demos], "")
+        open_template = _escaped(last.content) + _langchain_template(self.template)
         messages: list[Any] = [kinds[m.role](content=m.content) for m in fixed]
         return ChatPromptTemplate.from_messages([*messages, HumanMessagePromptTemplate.from_template(open_template)])
 
@@ -244,6 +248,11 @@ def _parse(text: str, style: str) -> tuple[Section, ...]:
     return tuple(Section(name=m["name"], body=_atoms(m["body"])) for m in found)
 
 
+def _addressable(sections: Sequence[Section]) -> bool:
+    names = {s.name for s in sections if _SECTION_NAME.fullmatch(s.name)}
+    return len(names) == len(sections) > 1
+
+
 def _atoms(body: str) -> str | tuple[str, ...]:
     lines = body.split("\n")
     if all(line.startswith("- ") for line in lines):
@@ -251,12 +260,16 @@ def _atoms(body: str) -> str | tuple[str, ...]:
     return body
 
 
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def _langchain_template(template: str) -> str:
     parts: list[str] = []
     end = 0
     for match in _FIELD.finditer(template):
-        parts.append(template[end : match.start()].replace("{", "{{").replace("}", "}}"))
+        parts.append(_escaped(template[end : match.start()]))
         literal, name = match.groups()
-        parts.append(f"{{{{{literal}}}}}" if literal is not None else f"{{{name}}}")
+        parts.append(_escaped(f"{{{literal}}}") if literal is not None else f"{{{name}}}")
         end = match.end()
-    return "".join(parts) + template[end:].replace("{", "{{").replace("}", "}}")
+    return "".join(parts) + _escaped(template[end:])

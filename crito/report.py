@@ -19,7 +19,7 @@ from crito.trace import Call, Cost, Proposal, Round, Step, Trace
 
 _COLOURS = {"accepted": "green", "improved": "bold green", "inconclusive": "bold yellow", "kept": "bold"}
 _FAILURES_SHOWN = 10
-_VALUE_SHOWN = 60
+_VALUE_SHOWN = 100
 _BILL = ("role", "calls", "failed", "tokens in", "tokens out", "cached", "usd", "seconds")
 _CALL = ("call", "round", "role", "candidate", "tokens in", "tokens out", "cached", "usd", "seconds", "tries", "error")
 Lines = Iterator[Text | str]
@@ -79,7 +79,7 @@ def runs_lines(summaries: Sequence[RunSummary]) -> Lines:
     """One line a run."""
     rows = [("run", "begun", "status", "name", "model", "verdict", "calls", "usd")]
     for summary in summaries:
-        begun = datetime.fromtimestamp(summary.created).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006 - the user's own clock
+        begun = datetime.fromtimestamp(summary.created).strftime("%Y-%m-%d %H:%M")
         verdict = summary.result.verdict if summary.result else None
         words = f"{verdict.decision} {verdict.seed_score:.2f} -> {verdict.best_score:.2f}" if verdict else ""
         names = (_line(summary.name), summary.model, words)

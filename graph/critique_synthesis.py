@@ -34,8 +34,18 @@ class Evidence:
     right: tuple[tuple[Example, Outcome], ...]
 
 
-async def propose(deps: Deps, parent: Candidate, round_number: int, index: int, *, focus: str = "") -> list[Candidate]:
+async def propose(
+    deps: Deps, parent: Candidate, round_number: int, index: int, *, focus: str = "", ask: bool = True
+) -> list[Candidate]:
     """Candidates that each test one hypothesis about the parent's failures.
+
+    Args:
+        deps: What the run works with.
+        parent: Whose failures are examined.
+        round_number: The round.
+        index: The worker, so that workers of one round draw different examples.
+        focus: What the planner wants it to look at.
+        ask: Whether the critic and the rewriter are asked, or the diagnostics alone decide.
 
     Raises:
         BudgetExhausted: A call does not fit into the budget.
@@ -45,7 +55,7 @@ async def propose(deps: Deps, parent: Candidate, round_number: int, index: int, 
     if not evidence.wrong:
         return []
     computed = diagnosed(deps, parent, evidence)
-    critique = await _critique(deps, parent, evidence, round_number=round_number)
+    critique = await _critique(deps, parent, evidence, round_number) if ask else None
     found: dict[str, Candidate] = {}
     if critique is not None:
         for hypothesis, patch in await deps.rewriter.synthesize(parent, critique):

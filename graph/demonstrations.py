@@ -14,13 +14,18 @@ from crito.agents.edits import answer_only, cues
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
 from crito.patch import Edit, Patch
-from crito.prompt import Demo
+from crito.prompt import Demo, Message
 from crito.records import Candidate, child
 from crito.task import Example, Task
+from crito.tools.limits import message_tokens
 
-_SIZES = (2, 4, 6)
+_SIZES = (2, 4, 6, 8, 12)
+_DEMO_TOKENS = 300
+"""Tokens that a set of demonstrations may take, about: they are paid for in every use."""
 _RULE, _CUE = 0.8, 0.5
 """How often an opening candidate has the answer rule and an answer cue."""
+_ENOUGH = 6
+"""Demonstrations with reasoning below which the synthesizer is asked for more."""
 _HARVEST = 16
 """Training examples that are run to harvest the target's own reasoning."""
 
@@ -96,9 +101,9 @@ async def harvest(deps: Deps, parent: Candidate) -> list[Demo]:
         for o in outcomes
         if o.right and not o.truncated
     ]
-    if len(found) < max(_SIZES):
+    if len(found) < _ENOUGH:
         missing = [e for e in train[:_HARVEST] if e.expected and e.id not in {d.example_id for d in found}]
-        written = [await deps.synthesizer.reason(e) for e in missing[: max(_SIZES) - len(found)]]
+        written = [await deps.synthesizer.reason(e) for e in missing[: _ENOUGH - len(found)]]
         found += [demo for demo in written if demo is not None]
     return found
 
@@ -107,7 +112,7 @@ def sample(demos: Sequence[Demo], task: Task, rng: np.random.Generator) -> list[
     """A random set: short ones preferred (they are paid for in every use), labels as even as they can be."""
     ordered = sorted(demos, key=lambda d: sum(len(v) for v in d.inputs.values()))
     short = ordered[: max(len(ordered) * 2 // 3, 1)]
-    size = min(int(rng.choice(_sizes(task))), len(short))
+    size = min(int(rng.choice(_sizes(short, task))), len(short))
     shuffled = [short[i] for i in rng.permutation(len(short))]
     if not task.labels:
         return shuffled[:size]
@@ -123,9 +128,18 @@ def sample(demos: Sequence[Demo], task: Task, rng: np.random.Generator) -> list[
     return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
-def _sizes(task: Task) -> Sequence[int]:
-    labels = len(task.labels)
-    return sorted({*_SIZES, *((labels,) if 2 <= labels <= 8 else ())})
+def _sizes(demos: Sequence[Demo], task: Task) -> list[int]:
+    """Set sizes that fit into the tokens for demonstrations; the two smallest in any case."""
+    mean = sum(message_tokens(_turns(d)) for d in demos) / len(demos)
+    sizes = sorted({*_SIZES, *((len(task.labels),) if len(task.labels) >= 2 else ())})
+    return [size for size in sizes if size * mean <= _DEMO_TOKENS] or sizes[:2]
+
+
+def _turns(demo: Demo) -> list[Message]:
+    return [
+        Message(role="user", content="\n".join(demo.inputs.values())),
+        Message(role="assistant", content=demo.output),
+    ]
 
 
 def _changed(parent: Candidate, demos: Sequence[Demo], task: Task, rng: np.random.Generator) -> list[Demo] | None:

@@ -23,6 +23,8 @@ from crito.tools.diagnostics import flips
 from crito.tools.guards import screen as guard
 from crito.tools.stats import non_inferior
 
+_DEAF = 2
+"""After so many critiques that led to no patch the agents' model is not asked again in this run: it is too weak."""
 _POOL = 12
 """Candidates that may become parents at most, the best on validation."""
 
@@ -34,6 +36,7 @@ class WorkerState(TypedDict):
     index: int
     count: int
     round: int
+    ask: bool
 
 
 async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["propose", "screen"]]:
@@ -47,8 +50,9 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
     count = contenders_for(state["calls"], len(deps.val), deps.preset.block)
     share = max(1, count // max(1, len(chosen.steps)))
     update: RunState = {"plan": chosen.model_dump(mode="json"), "proposals": None, "rejected": {}, "alive": []}  # type: ignore[typeddict-item]  # None empties the list
+    ask = state.get("unheard", 0) < _DEAF
     sends = [
-        Send("propose", WorkerState(step=step.model_dump(), index=index, count=share, round=number))
+        Send("propose", WorkerState(step=step.model_dump(), index=index, count=share, round=number, ask=ask))
         for index, step in enumerate(chosen.steps)
     ]
     deps.notify({"event": "round", "round": number, "stage": stage, "calls": state["calls"]})
@@ -66,7 +70,9 @@ async def propose(state: WorkerState, runtime: Runtime[Deps]) -> RunState:
             proposed = []
         span.set_attribute("crito.proposed", [c.id for c in proposed])
     await deps.archive.add(*proposed)
-    return {"proposals": [c.id for c in proposed]}
+    asked = state["ask"] and step.operator == "critique_synthesis" and bool(proposed)
+    useless = asked and not any(candidate.author == "rewriter" for candidate in proposed)
+    return {"proposals": [c.id for c in proposed], "unheard": int(useless)}
 
 
 async def screen(state: RunState, runtime: Runtime[Deps]) -> RunState:
@@ -213,7 +219,8 @@ async def _work(deps: Deps, step: Step, parent: Candidate, state: WorkerState) -
         case "demonstrations":
             return await demonstrations.propose(deps, parent, count, number, index)
         case "critique_synthesis":
-            return await critique_synthesis.propose(deps, parent, number, index, focus=step.focus)
+            ask = state["ask"]
+            return await critique_synthesis.propose(deps, parent, number, index, focus=step.focus, ask=ask)
         case "compress":
             return await compression.propose(deps, parent, count, number)
         case "sweep":

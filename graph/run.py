@@ -119,7 +119,7 @@ class Run:
         return result
 
     async def _try_metric(self) -> None:
-        """Score a right answer with the user's own metric, so that one that raises is known before anything is written."""
+        """Score a right answer with the user's own metric: one that raises is known before anything is written."""
         metric = self._parts.metric or (resolve_metric(self._task) if ":" in self._task.metric else None)
         if metric is not None and not self._task.metric.startswith(("judge", "regex")):
             example = self._task.splits.train[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Any, Literal, TypedDict
 
 Stage = Literal["opening", "search", "compress", "sweep"]
@@ -33,6 +34,7 @@ class RunState(TypedDict, total=False):
         operators: Beta posterior of each operator: [accepted, not accepted].
         spent: What had been paid when the last round ended: calls, tokens, usd. Decisions are taken from this and
             never from the live meter, so that a resumed run decides as an undisturbed one.
+        unheard: How often the critic and the rewriter were asked and gave nothing of use.
         stale: Rounds in a row without a new incumbent.
         stopped: Why the search ended.
         verdict: The final comparison.
@@ -51,6 +53,7 @@ class RunState(TypedDict, total=False):
     alive: list[str]
     operators: dict[str, list[float]]
     spent: dict[str, float]
+    unheard: Annotated[int, operator.add]
     stale: int
     stopped: str
     verdict: dict[str, Any]

@@ -111,16 +111,12 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        fresh = not path.exists() or path.stat().st_size == 0
-        if not fresh:
-            _refuse_foreign(path)
+        fresh = _is_fresh(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 60, "check_same_thread": False})
         sa.event.listen(self._engine, "connect", _set_pragmas)
-        with self._guard(), self._engine.begin() as connection:
-            metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if fresh:
+            self._create()
         self._reader = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         self._queue: list[tuple[sa.Table, dict[str, Any], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
@@ -168,6 +164,14 @@ class Database:
         self._reader.close()
         self._engine.dispose()
 
+    def _create(self) -> None:
+        with self._guard(), self._engine.begin() as connection:
+            # One transaction: another process that opens the new file sees nothing of it or all.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
     async def _drain(self) -> None:
         while self._queue:
             await asyncio.sleep(_WINDOW)
@@ -197,6 +201,10 @@ class Database:
     def _guard(self) -> Iterator[None]:
         try:
             yield
+        except sa.exc.OperationalError as error:
+            raise BadInput(
+                f"{self.path}: cannot be used ({error.orig}); free the disk or the file, then resume"
+            ) from error
         except sa.exc.DatabaseError as error:
             raise BadInput(_damage(self.path, str(error.orig))) from error
 
@@ -231,27 +239,35 @@ def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:
     cursor.close()
 
 
-def _refuse_foreign(path: Path) -> None:
+def _is_fresh(path: Path) -> bool:
+    """Whether the file is still to be filled; one that is not ours to use is refused."""
     if path.is_dir():
         raise BadInput(f"{path}: is a folder; name a database file")
-    if path.read_bytes()[:16] != b"SQLite format 3\0":
-        raise BadInput(f"{path}: is not a Crito database (left untouched); move it away or use --db FILE")
+    if not path.exists() or path.stat().st_size == 0:
+        return True
+    with path.open("rb") as file:
+        if file.read(16) != b"SQLite format 3\0":
+            raise BadInput(f"{path}: is not a Crito database (left untouched); move it away or use --db FILE")
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60)
         try:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:
         raise BadInput(_damage(path, str(error))) from error
+    if application == version == tables == 0:
+        return True  # another process is just making it
     if application != APPLICATION_ID:
         raise BadInput(f"{path}: belongs to another program (left untouched); use --db FILE for Crito's database")
     if version != SCHEMA_VERSION:
         raise BadInput(f"{path}: has schema version {version}, this Crito reads {SCHEMA_VERSION}; use --db FILE")
     if health != "ok":
         raise BadInput(_damage(path, health))
+    return False
 
 
 def _damage(path: Path, detail: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 import structlog
 
-from crito.errors import CallFailed, ProviderFailure
+from crito.errors import BudgetExhausted, CallFailed, ProviderFailure
 from crito.protocols import Model, ModelReply, ModelRequest, Usage
 from crito.tools import telemetry
 from crito.tools.database import Database, calls
@@ -76,6 +76,8 @@ class Ledger:
         self._pause = pause or asyncio.sleep
         self._pending: dict[str, asyncio.Future[Call]] = {}
         self._failures = 0
+        self._answered = False
+        self._down: ProviderFailure | None = None
         self._jitter = random.Random(run)  # noqa: S311 - spreads retries, keeps no secret
 
     async def call(self, model: Model, request: ModelRequest, *, role: str, sample: int = 0) -> Call:
@@ -100,6 +102,7 @@ class Ledger:
         found = self._find(key)
         if found is not None:
             self.hits += 1
+            self._answered = True
             return Call(key, found, hit=True)
         future: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
         self._pending[key] = future
@@ -139,6 +142,7 @@ class Ledger:
         spent = Spend()
         try:
             async with self._limiter:
+                self._refuse_late()
                 started, clock = time.time(), time.monotonic()
                 reply, error, attempts = await self._attempt(model, request)
             usage = reply.usage if reply else Usage()
@@ -167,7 +171,7 @@ class Ledger:
         if error:
             self._count_failure(model, error)
             raise error
-        self._failures = 0
+        self._failures, self._answered = 0, True
         if reply is None:
             raise AssertionError("a call ends with a reply or an error")
         return reply.model_copy(update={"usd": usd})
@@ -187,8 +191,9 @@ class Ledger:
                 return reply, None, attempt
             if error.kind in ("rate_limit", "server"):
                 self._limiter.pushed_back()
-            if not error.retryable or attempt >= _TRIES.get(error.kind, 1) or self.meter.seconds_left() <= 0:
-                if error.kind == "empty":
+            late = self._down is not None or self.meter.seconds_left() <= 0
+            if late or not error.retryable or attempt >= _TRIES.get(error.kind, 1):
+                if error.kind == "empty" and not late:
                     # Asked again and still nothing: silence is the model's answer, and is scored as such.
                     return ModelReply(text=""), None, attempt
                 return None, error, attempt
@@ -197,14 +202,26 @@ class Ledger:
             log.debug("retry", model=model.name, kind=error.kind, attempt=attempt, wait=round(wait, 2))
             await self._pause(min(wait, _LONGEST_WAIT, max(0.0, self.meter.seconds_left())))
 
+    def _refuse_late(self) -> None:
+        """Refuse calls that waited for their turn until the provider was known to be down, or the time was over."""
+        if self._down is not None:
+            raise self._down
+        if self.meter.seconds_left() <= 0:
+            raise BudgetExhausted("seconds")
+
     def _count_failure(self, model: Model, error: CallFailed) -> None:
         if error.kind == "auth":
-            raise ProviderFailure(f"{model.name}: {error}; mend the key and resume the run") from error
-        self._failures += 1
-        if self._failures >= _DOWN and error.kind != "bad_request":
-            raise ProviderFailure(
-                f"{model.name}: {_DOWN} calls in a row failed for good, the last with: {error}"
-            ) from error
+            self._down = ProviderFailure(f"{model.name}: {error}; mend the key and resume the run")
+        elif self.meter.seconds_left() <= 0:
+            raise BudgetExhausted("seconds") from error  # cut off by the deadline, which says nothing of the provider
+        elif error.kind != "bad_request" or not self._answered:
+            # A refused request is that request's own fault, unless the provider has not taken a single one yet.
+            self._failures += 1
+            if self._failures >= _DOWN:
+                message = f"{model.name}: {_DOWN} calls in a row failed for good, the last with: {error}"
+                self._down = ProviderFailure(message)
+        if self._down is not None:
+            raise self._down from error
 
 
 _LOOKUP = sa.select(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 from crito.errors import BadInput
@@ -79,20 +80,29 @@ def fit(task: Task, price: Price | None) -> tuple[Task, Spend]:
     """
     mean = _mean_tokens(task, demos=_DEMOS)
     calls = _affordable(task, mean, price)
-    splits, share = task.splits, task.budget.verdict_share
-    least_test, least_val = min(_LEAST, len(splits.test)), min(_LEAST, len(splits.val))
-    tests = min(len(splits.test), int(share * calls / 2))
-    vals = min(len(splits.val), (calls - 2 * tests) // _RACES)
-    if tests < least_test or vals < least_val:
-        need = max(-(-2 * least_test // share), 2 * least_test + _RACES * least_val)
+    splits = task.splits
+    tests, vals = _shares(task, calls)
+    if not _enough(task, calls):
+        least = next(count for count in itertools.count(calls) if _enough(task, count))
         raise BadInput(
             f"budget: {_words(task.budget)} reaches for about {calls} calls, too few for a search and a verdict on "
-            f"{least_test} test examples; the least that works is about {int(need)} calls"
+            f"{min(_LEAST, len(splits.test))} test examples; the least that works is about {least} calls"
         )
     cut = splits.model_copy(update={"val": splits.val[:vals], "test": splits.test[:tests]})
     used = mean + output_limit(task)
     usd = 0.0 if price is None else 2 * tests * (mean * price.tokens_in + output_limit(task) * price.tokens_out)
     return task.model_copy(update={"splits": cut}), Spend(2 * tests, 2 * tests * used, usd)
+
+
+def _shares(task: Task, calls: int) -> tuple[int, int]:
+    """Test and validation examples that so many calls are enough for."""
+    tests = min(len(task.splits.test), int(task.budget.verdict_share * calls / 2))
+    return tests, min(len(task.splits.val), (calls - 2 * tests) // _RACES)
+
+
+def _enough(task: Task, calls: int) -> bool:
+    tests, vals = _shares(task, calls)
+    return tests >= min(_LEAST, len(task.splits.test)) and vals >= min(_LEAST, len(task.splits.val))
 
 
 def check_context(task: Task, context: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -76,7 +77,8 @@ class Speaker:
 
 def quoted(tag: str, text: str) -> str:
     """Text from data, marked so that an agent takes it for data: it cannot close its own tag."""
-    inside = text.replace(f"</{tag}", f"<\\/{tag}")
+    # Models take </DATA > for </data>, so neither may stand in the text.
+    inside = re.sub(rf"<(?=\s*/\s*{tag}\b)", "&lt;", text, flags=re.IGNORECASE)
     return f"<{tag}>\n{inside}\n</{tag}>"
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crito.errors import BadInput
@@ -30,22 +30,25 @@ def shown(prompt: Prompt, text: str = "hello") -> list[tuple[str, str]]:
     return [(m.role, m.content) for m in prompt.render({"input": text})]
 
 
+@example(before="\n\n", after="")
 @given(before=st.text(max_size=40), after=st.text(max_size=20))
 def test_a_text_with_a_placeholder_comes_back_byte_for_byte(before: str, after: str) -> None:
     text = f"{before}{{input}}{after}"
     assert Prompt.from_text(text).to_text() == text
 
 
-@given(parts=st.lists(st.sampled_from(["\n", "\n\n", "{input}", "{{x}}", "## a", "<a>", "</a>", "- b", "c"]), max_size=12))
+@given(
+    parts=st.lists(st.sampled_from(["\n", "\n\n", "{input}", "{{x}}", "## a", "<a>", "</a>", "- b", "c"]), max_size=12)
+)
 def test_a_text_of_markup_comes_back_byte_for_byte(parts: list[str]) -> None:
     text = "".join([*parts, "{input}"])
     assert Prompt.from_text(text).to_text() == text
 
 
-@given(text=st.text(max_size=40).filter(lambda t: t and not Prompt.from_text(t + "{input}").sections[1:]))
+@given(text=st.text(st.characters(exclude_characters="{", exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_a_text_without_a_placeholder_is_followed_by_the_inputs(text: str) -> None:
-    prompt = Prompt.from_text(text.replace("{", "("), inputs=("question", "context"))
-    assert prompt.to_text() == text.replace("{", "(") + "\n\nquestion: {question}\ncontext: {context}"
+    prompt = Prompt.from_text(text, inputs=("question", "context"))
+    assert prompt.to_text() == text + "\n\nquestion: {question}\ncontext: {context}"
 
 
 def test_a_markdown_text_is_read_into_sections() -> None:
@@ -72,7 +75,7 @@ def test_half_marked_text_stays_one_section(body: str) -> None:
     assert prompt.layout.style == "plain"
 
 
-@pytest.mark.parametrize("names", [("a", "a"), ("a", "demos"), ("layout", "a"), ("a", "template")])
+@pytest.mark.parametrize("names", [("a", "a"), ("a", "demos"), ("layout", "a"), ("a", "b[0]")])
 def test_sections_that_no_edit_could_name_stay_one_text(names: tuple[str, str]) -> None:
     text = "\n\n".join(f"## {name}\n\nx" for name in names) + "\n\n{input}"
     assert [s.name for s in Prompt.from_text(text).sections] == ["task"]
@@ -100,6 +103,7 @@ def test_yaml_gives_the_same_prompt_back(prompt: Prompt, frozen: tuple[str, ...]
     assert Prompt.from_yaml(marked.to_yaml()) == marked
 
 
+@example(text="caf\x85")  # PyYAML reads this one as a line break unless it is escaped
 @given(text=st.text(min_size=1, max_size=20))
 def test_yaml_keeps_any_character(text: str) -> None:
     prompt = Prompt(sections=(Section(name="task", body=text),), demos=(Demo(inputs={"input": text}, output=text),))
@@ -111,6 +115,7 @@ def test_json_gives_the_same_prompt_back(prompt: Prompt) -> None:
     assert Prompt.model_validate_json(prompt.model_dump_json()) == prompt
 
 
+@settings(deadline=None)  # the first example imports LangChain
 @given(prompt=PROMPTS, text=st.text(max_size=20) | WORDS)
 def test_langchain_formats_what_render_gives(prompt: Prompt, text: str) -> None:
     roles = {"system": "system", "human": "user", "ai": "assistant"}
@@ -118,6 +123,8 @@ def test_langchain_formats_what_render_gives(prompt: Prompt, text: str) -> None:
     assert [(roles[m.type], m.content) for m in formatted] == shown(prompt, text)
 
 
+@settings(deadline=None)
+@example(text="\0")
 @given(text=st.text(min_size=1, max_size=20))
 def test_langchain_takes_any_instructions(text: str) -> None:
     layout = Layout(instructions="user", demos="inline")
@@ -211,7 +218,7 @@ def test_chat_turns_are_shown_as_a_transcript() -> None:
 
 
 def test_the_fingerprint_is_stable() -> None:
-    assert Prompt(sections=(TASK, RULES), demos=(DEMO,)).fingerprint == "FINGERPRINT"
+    assert Prompt(sections=(TASK, RULES), demos=(DEMO,)).fingerprint == "1a6d8ebf88bf"
 
 
 @given(one=PROMPTS, other=PROMPTS)

@@ -1,0 +1,69 @@
+from collections.abc import Mapping
+
+import pytest
+
+from crito.errors import CallFailed
+from crito.prompt import Prompt
+from crito.protocols import ModelReply, ModelRequest, Target, Usage
+from crito.task import Budget
+from crito.tools.database import Database
+from crito.tools.ledger import Ledger, call_key
+from crito.tools.limiter import Limiter
+from crito.tools.meter import Meter
+from crito.tools.scripted_model import ScriptedModel
+from crito.tools.target import ChatTarget, FunctionTarget
+
+PROMPTS = {"main": Prompt.from_text("Say it loudly.")}
+
+
+def ledger_on(database: Database) -> Ledger:
+    return Ledger(database, run="r", meter=Meter(Budget()), limiter=Limiter(4), price=lambda name: None)
+
+
+async def test_a_chat_target_asks_the_rendered_prompt(database: Database) -> None:
+    model = ScriptedModel(["HI"])
+    output = await ChatTarget(ledger_on(database), model, max_tokens=9).run(PROMPTS, {"input": "hi"})
+    assert output.text == "HI"
+    assert model.requests == [ModelRequest(messages=tuple(PROMPTS["main"].render({"input": "hi"})), max_tokens=9)]
+
+
+async def test_an_output_names_its_ledger_row_and_usage(database: Database) -> None:
+    model = ScriptedModel(lambda request: ModelReply(text="HI", usage=Usage(tokens_in=3, tokens_out=1)))
+    output = await ChatTarget(ledger_on(database), model, max_tokens=9).run(PROMPTS, {"input": "hi"})
+    assert output.call_keys == (call_key("scripted", model.requests[0], 0),)
+    assert output.usage == Usage(tokens_in=3, tokens_out=1)
+
+
+async def test_a_cut_off_answer_is_marked(database: Database) -> None:
+    model = ScriptedModel(lambda request: ModelReply(text="H", finish="length"))
+    output = await ChatTarget(ledger_on(database), model, max_tokens=1).run(PROMPTS, {"input": "hi"})
+    assert output.truncated
+
+
+async def test_samples_of_one_input_are_asked_separately(database: Database) -> None:
+    target = ChatTarget(ledger_on(database), ScriptedModel(["one", "two"]), max_tokens=9)
+    texts = [(await target.run(PROMPTS, {"input": "hi"}, sample=sample)).text for sample in (0, 1, 0)]
+    assert texts == ["one", "two", "one"]
+
+
+async def test_a_failed_call_is_raised_and_not_an_answer(database: Database) -> None:
+    model = ScriptedModel(lambda request: CallFailed("bad_request", "no", retryable=False))
+    with pytest.raises(CallFailed):
+        await ChatTarget(ledger_on(database), model, max_tokens=9).run(PROMPTS, {"input": "hi"})
+
+
+async def test_a_users_function_is_a_target() -> None:
+    async def shout(prompts: Mapping[str, Prompt], inputs: Mapping[str, str]) -> str:
+        return f"{prompts['main'].instructions()} {inputs['input'].upper()}"
+
+    target: Target = FunctionTarget(shout)
+    output = await target.run(PROMPTS, {"input": "hi"})
+    assert (output.text, output.call_keys) == ("Say it loudly. HI", ())
+
+
+async def test_a_bug_in_a_users_function_is_raised() -> None:
+    async def broken(prompts: Mapping[str, Prompt], inputs: Mapping[str, str]) -> str:
+        raise KeyError("oops")
+
+    with pytest.raises(KeyError):
+        await FunctionTarget(broken).run(PROMPTS, {"input": "hi"})
