@@ -73,7 +73,7 @@ class Critic:
         labels: Mapping[str, FailureLabel],
         tried: Sequence[Attempt] = (),
     ) -> Critique:
-        """Explain the wrong cases.
+        """Explain the wrong cases. A hypothesis that cites none of them is left out.
 
         Args:
             candidate: Whose prompt is examined.
@@ -83,8 +83,9 @@ class Critic:
             tried: Earlier attempts on this candidate.
 
         Raises:
-            ReplyUnusable: The reply could not be read, or cites no wrong case.
+            ReplyUnusable: The reply could not be read.
             CallFailed: The call failed for good.
+            BudgetExhausted: The call does not fit.
         """
         case = self._case(candidate, wrong, right, labels, tried)
         messages = [Message(role=m.role, content=m.content) for m in CRITIC.render({"case": case})]
@@ -126,7 +127,8 @@ class Critic:
             *(self._shown(e, o, None) for e, o in right),
         ]
         if tried:
-            parts += ["Tried already:", *(f"- {a.hypothesis}: {a.fate} {a.reason}".strip() for a in tried[-6:])]
+            lines = [f"- {a.hypothesis}: {a.fate} {a.reason}".strip() for a in tried[-6:]]
+            parts += ["Tried already:", quoted("data", "\n".join(lines))]  # a reason may quote an example
         return "\n\n".join(parts)
 
     def _shown(self, example: Example, outcome: Outcome, label: FailureLabel | None) -> str:

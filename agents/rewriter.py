@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from crito.errors import PatchRejected, ReplyUnusable
+from crito.errors import CallFailed, PatchRejected, ReplyUnusable
 from crito.patch import Edit, Patch
 from crito.prompt import Message, Prompt, Section
 from crito.records import Candidate, Critique, Hypothesis
@@ -70,7 +70,6 @@ class Rewriter:
         """One patch for each hypothesis that could be turned into one that applies.
 
         Raises:
-            CallFailed: A call failed for good.
             BudgetExhausted: A call does not fit.
         """
         found = []
@@ -82,10 +81,9 @@ class Rewriter:
         return found
 
     async def compress(self, candidate: Candidate) -> Patch | None:
-        """A patch that shortens the instructions, or None when the reply could not be used.
+        """A patch that shortens the instructions, or None when there is no reply that can be used.
 
         Raises:
-            CallFailed: The call failed for good.
             BudgetExhausted: The call does not fit.
         """
         return await self._patch(candidate.main, COMPRESS)
@@ -102,11 +100,9 @@ class Rewriter:
         messages = [Message(role=m.role, content=m.content) for m in REWRITER.render({"case": case})]
         try:
             reply = await self._speaker.ask(messages, PatchReply, temperature=0.0)
-            patch = Patch(edits=tuple(_edit(prompt, given) for given in reply.edits), rationale=reply.rationale)
-            prompt.apply(patch)
-        except (ReplyUnusable, PatchRejected):
+            return _patch(prompt, reply)
+        except (ReplyUnusable, CallFailed, PatchRejected):
             return None
-        return patch
 
 
 def _paths(prompt: Prompt) -> list[tuple[str, str]]:
@@ -119,15 +115,27 @@ def _paths(prompt: Prompt) -> list[tuple[str, str]]:
     return found
 
 
+def _patch(prompt: Prompt, reply: PatchReply) -> Patch:
+    """A reply as a patch; each edit is read on top of those before it, so that two new rules both stay."""
+    edits: list[Edit] = []
+    for given in reply.edits:
+        edits.append(_edit(prompt, given))
+        prompt = prompt.apply(Patch(edits=(edits[-1],)))
+    return Patch(edits=tuple(edits), rationale=reply.rationale)
+
+
 def _edit(prompt: Prompt, given: EditReply) -> Edit:
     """A model's edit as ours: it adds rules to a list, and replaces a section that it thought was new."""
-    name = given.path.split("[")[0].strip() or "rules"
+    path = given.path.strip()
+    name = path.split("[")[0] or "rules"
     if given.op == "delete":
-        return Edit(op="delete", path=given.path)
+        return Edit(op="delete", path=path)
+    if not given.text.strip():
+        raise PatchRejected(f"{given.op} of {path!r} has no text")
     section = prompt.section(name)
     if section is None:
         body: str | tuple[str, ...] = (given.text,) if name == "rules" else given.text
         return Edit(op="add", path=name, value=body)
     if given.op == "add" and isinstance(section.body, str):
         return Edit(op="replace", path=name, value=f"{section.body}\n{given.text}")
-    return Edit(op=given.op, path=given.path, value=given.text)
+    return Edit(op=given.op, path=path, value=given.text)

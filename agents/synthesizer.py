@@ -54,7 +54,8 @@ class Synthesizer:
             BudgetExhausted: The call does not fit.
         """
         shown = "\n".join(f"{name}: {value}" for name, value in example.inputs.items())
-        case = f"The task: {self._task.description}\n\n{quoted('data', shown)}\n\nThe right answer: {example.expected}"
+        given = f"{quoted('data', shown)}\n\nThe right answer:\n{quoted('data', example.expected or '')}"
+        case = f"The task: {self._task.description}\n\n{given}"
         try:
             reply = await self._speaker.ask(SYNTHESIZER.render({"case": case}), ReasoningReply)
         except (ReplyUnusable, CallFailed):

@@ -14,10 +14,11 @@ from crito.graph.presets import DEFAULT, Preset
 from crito.graph.run import Run, stored_task
 from crito.graph.wiring import Listener, Parts, silent
 from crito.prompt import Prompt
-from crito.protocols import Metric, Model
+from crito.protocols import Metric, Model, Output
 from crito.result import Evaluation, Result
-from crito.task import Budget, Task
+from crito.task import Budget, Example, Task
 from crito.tools.database import Database
+from crito.tools.metrics import UserMetric
 from crito.tools.target import FunctionTarget, TargetFunction
 from crito.tools.task_file import build_task, load_task
 
@@ -34,7 +35,7 @@ async def aoptimize(
     model: str | Model | None = None,
     agent_model: str | Model | None = None,
     prompt: str | Prompt | None = None,
-    metric: str | Metric | None = None,
+    metric: str | Metric | Callable[[Output, Example], Any] | None = None,
     target: TargetFunction | None = None,
     labels: Sequence[str] = (),
     budget: Budget | None = None,
@@ -95,7 +96,7 @@ async def aoptimize(
         raise BadInput("optimize: 'task' must be a description, the path of a TASK.yaml, or a Task")
     parts = Parts(
         **objects,
-        metric=metric if callable(metric) else None,
+        metric=UserMetric(getattr(metric, "__name__", "metric"), metric) if callable(metric) else None,
         target=FunctionTarget(target) if target else None,
     )
     run = Run(fixed, database, parts=parts, preset=preset, listener=listener)

@@ -114,7 +114,7 @@ class Progress:
         now = time.monotonic()
         left = self._deadline - now
         clock = f"{_minutes(now - self._began)} gone" if math.isinf(left) else f"{_minutes(left)} left"
-        return Text(f"{self.summary()} · {clock}", no_wrap=True, overflow="ellipsis")
+        return Text(f"{clock} · {self.summary()}", no_wrap=True, overflow="ellipsis")
 
 
 def _of(spent: int, limit: int | None) -> str:

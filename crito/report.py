@@ -115,7 +115,7 @@ def calls_lines(calls: Sequence[Call]) -> Lines:
     """One line a call."""
     rows = [_CALL]
     for call in calls:
-        place = "" if call.round is None else str(call.round)
+        place = call.operation.removeprefix("execute_tool ") if call.round is None else str(call.round)
         tokens = (f"{call.tokens_in:,}", f"{call.tokens_out:,}", f"{call.cached:,}")
         spent = (_usd(call.usd, 6), f"{call.seconds:.2f}", str(call.attempts))
         rows.append((str(call.id), place, call.role, call.candidate or "", *tokens, *spent, _line(call.error or "")))

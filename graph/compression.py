@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crito.errors import CallFailed, PatchRejected
+from crito.errors import PatchRejected
 from crito.graph.deps import Deps
 from crito.patch import Edit, Patch
 from crito.records import Candidate, child
@@ -38,10 +38,7 @@ async def _rewritten(deps: Deps, parent: Candidate, round_number: int) -> Candid
     if len(parent.main.instructions()) < 200:
         return None  # nothing to gain that deleting a part would not
     with deps.tracer.span("invoke_agent", "rewriter", candidate=parent.id):
-        try:
-            patch = await deps.rewriter.compress(parent)
-        except CallFailed:
-            return None
+        patch = await deps.rewriter.compress(parent)
     if patch is None:
         return None
     return child(parent, patch, operator="compression", round_number=round_number, author="rewriter")

@@ -20,7 +20,7 @@ from crito.task import Example, Task
 from crito.tools.limits import message_tokens
 
 _SIZES = (2, 4, 6, 8, 12)
-_DEMO_TOKENS = 300
+_DEMO_TOKENS = 220
 """Tokens that a set of demonstrations may take, about: they are paid for in every use."""
 _RULE, _CUE = 0.8, 0.5
 """How often an opening candidate has the answer rule and an answer cue."""

@@ -65,8 +65,8 @@ class Archive:
         return self._candidates[candidate_id]
 
     def candidates(self) -> tuple[Candidate, ...]:
-        """All candidates, in the order they were added."""
-        return tuple(self._candidates.values())
+        """All candidates: by round, the seed first; the same whichever worker was first, and after a resume."""
+        return tuple(sorted(self._candidates.values(), key=lambda c: (c.round, bool(c.parents), c.id)))
 
     def outcome(self, candidate_id: str, example_id: str, sample: int = 0) -> Outcome | None:
         """What came of a candidate on an example, if it was tried."""

@@ -56,8 +56,8 @@ class Attempts:
         await self._database.write(attempts_table, *rows)
 
     def all(self) -> tuple[Attempt, ...]:
-        """Every attempt, by round."""
-        return tuple(sorted(self._attempts.values(), key=lambda attempt: attempt.round))
+        """Every attempt, by round and candidate, so that agents are shown the same after a resume."""
+        return tuple(sorted(self._attempts.values(), key=lambda attempt: (attempt.round, attempt.candidate)))
 
     def before(self, round_number: int, *, parent: str) -> tuple[Attempt, ...]:
         """What was tried on a parent in earlier rounds, so that it is not proposed again."""

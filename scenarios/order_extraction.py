@@ -7,7 +7,7 @@ of `crito optimize`: --model NAME for another model, --budget-calls N, --seed N,
 import sys
 from pathlib import Path
 
-from crito.cli import main
+from crito.cli import app
 
 if __name__ == "__main__":
-    main(["optimize", str(Path(__file__).with_suffix(".yaml")), *sys.argv[1:]])
+    app(["optimize", str(Path(__file__).with_suffix(".yaml")), *sys.argv[1:]], prog_name="crito")

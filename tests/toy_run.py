@@ -1,4 +1,4 @@
-"""A small routing task and a scripted model that rewards the right prompt: whole runs in a second, without a network."""
+"""A small routing task and a scripted model that rewards the right prompt: a whole run in a second."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ BROKEN = "parcel 21"
 def rows(number: int = 40) -> list[tuple[object, object]]:
     """Messages about invoices and refunds (billing) and about parcels (shipping)."""
     things = ("invoice", "parcel", "refund", "parcel")
-    return [
-        (f"My {things[i % 4]} {i} is {('late', 'lost', 'wrong')[i % 3]}", LABELS[i % 2]) for i in range(number)
-    ]
+    return [(f"My {things[i % 4]} {i} is {('late', 'lost', 'wrong')[i % 3]}", LABELS[i % 2]) for i in range(number)]
 
 
 def task_folder(folder: Path, more: str = "", *, number: int = 40) -> Path:

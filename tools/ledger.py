@@ -77,7 +77,7 @@ class Ledger:
         self._pending: dict[str, asyncio.Future[Call]] = {}
         self._failures = 0
         self._answered = False
-        self._down: ProviderFailure | None = None
+        self._down = ""
         self._jitter = random.Random(run)  # noqa: S311 - spreads retries, keeps no secret
 
     async def call(self, model: Model, request: ModelRequest, *, role: str, sample: int = 0) -> Call:
@@ -142,9 +142,10 @@ class Ledger:
         spent = Spend()
         try:
             async with self._limiter:
-                self._refuse_late()
+                self._refuse()
                 started, clock = time.time(), time.monotonic()
                 reply, error, attempts = await self._attempt(model, request)
+                self._count(error)
             usage = reply.usage if reply else Usage()
             usd = (reply.usd if reply else None) or (price.cost(usage) if price else None)
             row = {
@@ -169,9 +170,8 @@ class Ledger:
         finally:
             self.meter.settle(reserved, spent)
         if error:
-            self._count_failure(model, error)
+            self._refuse(error)
             raise error
-        self._failures, self._answered = 0, True
         if reply is None:
             raise AssertionError("a call ends with a reply or an error")
         return reply.model_copy(update={"usd": usd})
@@ -191,7 +191,7 @@ class Ledger:
                 return reply, None, attempt
             if error.kind in ("rate_limit", "server"):
                 self._limiter.pushed_back()
-            late = self._down is not None or self.meter.seconds_left() <= 0
+            late = self._down or self.meter.seconds_left() <= 0
             if late or not error.retryable or attempt >= _TRIES.get(error.kind, 1):
                 if error.kind == "empty" and not late:
                     # Asked again and still nothing: silence is the model's answer, and is scored as such.
@@ -202,26 +202,24 @@ class Ledger:
             log.debug("retry", model=model.name, kind=error.kind, attempt=attempt, wait=round(wait, 2))
             await self._pause(min(wait, _LONGEST_WAIT, max(0.0, self.meter.seconds_left())))
 
-    def _refuse_late(self) -> None:
-        """Refuse calls that waited for their turn until the provider was known to be down, or the time was over."""
-        if self._down is not None:
-            raise self._down
+    def _refuse(self, cause: CallFailed | None = None) -> None:
+        """Make no further call to a provider that is down, nor after the deadline."""
+        if self._down:
+            raise ProviderFailure(self._down) from cause
         if self.meter.seconds_left() <= 0:
-            raise BudgetExhausted("seconds")
+            raise BudgetExhausted("seconds") from cause
 
-    def _count_failure(self, model: Model, error: CallFailed) -> None:
-        if error.kind == "auth":
-            self._down = ProviderFailure(f"{model.name}: {error}; mend the key and resume the run")
-        elif self.meter.seconds_left() <= 0:
-            raise BudgetExhausted("seconds") from error  # cut off by the deadline, which says nothing of the provider
-        elif error.kind != "bad_request" or not self._answered:
-            # A refused request is that request's own fault, unless the provider has not taken a single one yet.
+    def _count(self, error: CallFailed | None) -> None:
+        if error is None:
+            self._failures, self._answered = 0, True
+        elif error.kind == "auth":
+            self._down = f"{error}; mend the key and resume the run"
+        elif (error.kind != "bad_request" or not self._answered) and self.meter.seconds_left() > 0:
+            # A refused request is its own fault, unless the provider never took one; a call that the deadline cut off
+            # says nothing of the provider.
             self._failures += 1
             if self._failures >= _DOWN:
-                message = f"{model.name}: {_DOWN} calls in a row failed for good, the last with: {error}"
-                self._down = ProviderFailure(message)
-        if self._down is not None:
-            raise self._down from error
+                self._down = f"{_DOWN} calls in a row failed for good, the last with: {error}"
 
 
 _LOOKUP = sa.select(

@@ -116,7 +116,7 @@ def protected(prompt: Prompt, mark: str) -> object:
 def test_a_section_is_added_last_or_at_its_place() -> None:
     names = [s.name for s in edited(BASE, "add", "steps", "Read. Decide.").sections]
     assert names == ["role", "task", "rules", "steps"]
-    assert [s.name for s in edited(BASE, "add", "steps", ["Read."], to=0).sections][0] == "steps"
+    assert next(s.name for s in edited(BASE, "add", "steps", ["Read."], to=0).sections) == "steps"
 
 
 def test_a_rule_is_added_to_a_list_of_rules() -> None:

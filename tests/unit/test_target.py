@@ -1,4 +1,5 @@
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,13 @@ from crito.tools.scripted_model import ScriptedModel
 from crito.tools.target import ChatTarget, FunctionTarget
 
 PROMPTS = {"main": Prompt.from_text("Say it loudly.")}
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(tmp_path / "crito.db")
+    yield opened
+    await opened.close()
 
 
 def ledger_on(database: Database) -> Ledger:

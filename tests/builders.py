@@ -1,0 +1,96 @@
+"""Plain builders for tests: examples, tasks, candidates, outcomes, and speakers over scripted models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from crito.prompt import Prompt, Section
+from crito.protocols import ModelRequest, Usage
+from crito.records import Candidate, Outcome, candidate_id
+from crito.task import Budget, Example, Score, Splits, Task, example_id
+from crito.tools.database import Database
+from crito.tools.ledger import Ledger
+from crito.tools.limiter import Limiter
+from crito.tools.meter import Meter
+from crito.tools.prices import price_of
+from crito.tools.scripted_model import ScriptedModel
+from crito.tools.structured import Speaker
+
+SEED = Prompt(sections=(Section(name="task", body="Name the team."),))
+
+
+def make_example(text: str, expected: str | None = "billing") -> Example:
+    inputs = {"input": text}
+    return Example(id=example_id(inputs), inputs=inputs, expected=expected)
+
+
+def make_examples(count: int, kind: str = "message") -> tuple[Example, ...]:
+    return tuple(make_example(f"{kind} {number}") for number in range(count))
+
+
+def make_task(**fields: Any) -> Task:
+    """A task with 12 training, 12 validation and 12 test examples, unless the fields say otherwise."""
+    splits = Splits(
+        train=fields.pop("train", make_examples(12, "train")),
+        val=fields.pop("val", make_examples(12, "val")),
+        test=fields.pop("test", make_examples(12, "test")),
+    )
+    given = {
+        "name": "toy",
+        "description": "Which team should answer?",
+        "inputs": ("input",),
+        "output": "team",
+        "splits": splits,
+        "prompts": {"main": SEED},
+        "model": "scripted",
+        "agent_model": "scripted",
+        "budget": Budget(calls=200),
+    }
+    return Task.model_validate({**given, **fields})
+
+
+def make_candidate(body: str = "Name the team.", **fields: Any) -> Candidate:
+    prompt = fields.pop("prompt", Prompt(sections=(Section(name="task", body=body),)))
+    prompts = fields.pop("prompts", {"main": prompt})
+    return Candidate(**{"id": candidate_id(prompts), "prompts": prompts, "operator": "test", **fields})
+
+
+def make_outcome(candidate: str, example: Example, value: float | None, *, tokens: int = 10, text: str = "x") -> Outcome:
+    """An outcome with this score; None for a call that failed."""
+    base = Outcome(candidate=candidate, example=example.id, output=text, usage=Usage(tokens_in=tokens))
+    if value is None:
+        return base.model_copy(update={"error": "server: down", "usage": Usage()})
+    return base.model_copy(update={"score": Score(value=value)})
+
+
+def make_ledger(database: Database, *, budget: Budget | None = None, run: str = "r") -> Ledger:
+    return Ledger(
+        database,
+        run=run,
+        meter=Meter(budget or Budget()),
+        limiter=Limiter(8),
+        price=lambda name: price_of(name, {}),
+    )
+
+
+@asynccontextmanager
+async def speaking(
+    path: Path, replies: Sequence[object] | Callable[[ModelRequest], Any], *, role: str = "critic"
+) -> AsyncIterator[tuple[Speaker, ScriptedModel]]:
+    """A speaker whose model gives these replies (values become JSON), with that model."""
+    scripted = replies if callable(replies) else [r if isinstance(r, str) else json.dumps(r) for r in replies]
+    model = ScriptedModel(scripted)
+    database = Database(path / "crito.db")
+    try:
+        yield Speaker(make_ledger(database), model, role=role), model
+    finally:
+        await database.close()
+
+
+def asked(model: ScriptedModel, number: int = 0) -> str:
+    """All that the model was shown in one request."""
+    return "\n\n".join(message.content for message in model.requests[number].messages)

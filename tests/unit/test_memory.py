@@ -1,0 +1,169 @@
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crito.memory.archive import Archive
+from crito.memory.attempts import Attempt, Attempts
+from crito.memory.lineage import chain, lineage
+from crito.records import Candidate
+from crito.tools.database import Database
+from tests.builders import make_candidate, make_examples, make_outcome
+
+EXAMPLES = make_examples(4)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(tmp_path / "crito.db")
+    yield opened
+    await opened.close()
+
+
+async def filled(database: Database, **rows: Sequence[float | None]) -> Archive:
+    """An archive with one row of scores per candidate; None is a failed call."""
+    archive = Archive(database, "r")
+    for name, scores in rows.items():
+        found = [make_outcome(name, e, v) for e, v in zip(EXAMPLES[: len(scores)], scores, strict=True)]
+        await archive.record(found)
+    return archive
+
+
+async def test_scores_keep_the_order_of_the_examples(database: Database) -> None:
+    archive = await filled(database, a=[1.0, 0.0, 0.5])
+    assert archive.scores("a", EXAMPLES[::-1]) == [None, 0.5, 0.0, 1.0]
+
+
+async def test_a_mean_is_over_what_was_answered(database: Database) -> None:
+    archive = await filled(database, a=[1.0, None, 0.5])
+    assert archive.mean("a", EXAMPLES) == pytest.approx(0.75)
+    assert archive.mean("nobody", EXAMPLES) == 0.0
+
+
+async def test_differences_are_paired_and_skip_failed_calls(database: Database) -> None:
+    archive = await filled(database, a=[1.0, None, 0.0, 1.0], b=[0.0, 1.0, 1.0, None])
+    assert archive.differences("a", "b", EXAMPLES) == [1.0, -1.0]
+
+
+async def test_a_failed_call_is_replaced_by_a_later_answer(database: Database) -> None:
+    archive = await filled(database, a=[None])
+    await archive.record([make_outcome("a", EXAMPLES[0], 1.0)])
+    assert archive.scores("a", EXAMPLES[:1]) == [1.0]
+    assert Archive(database, "r").scores("a", EXAMPLES[:1]) == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "front"),
+    [
+        ({"a": [1, 0, 0, 0], "b": [0, 1, 1, 0]}, {"b": 2, "a": 1}),  # each leads somewhere
+        ({"a": [1, 0, 0, 0], "b": [1, 1, 1, 0]}, {"b": 3}),  # a's only lead is shared with b
+        ({"a": [1, 1, 0, 0], "b": [1, 1, 0, 0]}, {"a": 2}),  # equal: the first stays
+        ({"a": [0, 0, 0, 0], "b": [0, 0, 0, 0]}, {}),  # nobody leads with nothing
+        ({"a": [0.5, 0.4, 0, 0], "b": [0.2, 0.6, 0, 0]}, {"a": 1, "b": 1}),  # graded scores
+        ({"a": [None, 1, 0, 0], "b": [0, 1, 1, 0]}, {"b": 2}),  # a failed call leads nowhere
+        ({"a": [1, 1, 0, 0], "b": [1, 0, 1, 0], "c": [0, 1, 1, 0]}, {"a": 2, "b": 2, "c": 2}),
+    ],
+)
+async def test_the_front_counts_leads(
+    database: Database, rows: dict[str, list[float | None]], front: dict[str, int]
+) -> None:
+    archive = await filled(database, **rows)
+    assert archive.front(list(rows), EXAMPLES) == front
+
+
+async def test_parents_are_drawn_by_their_leads(database: Database) -> None:
+    archive = await filled(database, a=[1, 0, 0, 0], b=[0, 1, 1, 1], c=[0, 0, 0, 0])
+    rng = np.random.default_rng(0)
+    drawn = [archive.parent(["a", "b", "c"], EXAMPLES, rng) for _ in range(400)]
+    assert set(drawn) == {"a", "b"}
+    assert 0.68 < drawn.count("b") / 400 < 0.82
+
+
+async def test_the_last_of_the_pool_is_the_parent_when_nobody_leads(database: Database) -> None:
+    archive = await filled(database, a=[0, 0], b=[0, 0])
+    assert archive.parent(["a", "b"], EXAMPLES, np.random.default_rng(0)) == "b"
+
+
+async def test_an_archive_read_from_the_database_is_the_same(database: Database) -> None:
+    archive = await filled(database, a=[1.0, None], b=[0.0, 0.5])
+    seed = make_candidate("seed", operator="seed")
+    children = [make_candidate(f"child {n}", round=n % 2, parents=(seed.id,)) for n in range(6)]
+    await archive.add(seed, *children)
+    again = Archive(database, "r")
+    assert again.candidates() == archive.candidates()
+    assert [again.outcome(c, e.id) for c in "ab" for e in EXAMPLES] == [
+        archive.outcome(c, e.id) for c in "ab" for e in EXAMPLES
+    ]
+
+
+async def test_the_order_of_candidates_is_not_that_of_the_workers(database: Database, tmp_path: Path) -> None:
+    one, two = make_candidate("one", parents=("s",)), make_candidate("two", parents=("s",))
+    first, second = Archive(database, "r"), Archive(database, "other")
+    await first.add(one, two)
+    await second.add(two, one)
+    assert first.candidates() == second.candidates()
+
+
+async def test_a_candidate_keeps_its_first_history(database: Database) -> None:
+    archive = Archive(database, "r")
+    first = make_candidate("one", hypothesis="first")
+    await archive.add(first)
+    await archive.add(first.model_copy(update={"hypothesis": "second"}))
+    assert archive.candidate(first.id).hypothesis == "first"
+    assert Archive(database, "r").candidate(first.id).hypothesis == "first"
+
+
+async def test_runs_do_not_see_each_other(database: Database) -> None:
+    archive = await filled(database, a=[1.0])
+    await archive.add(make_candidate("one"))
+    other = Archive(database, "other")
+    assert other.candidates() == ()
+    assert other.scores("a", EXAMPLES[:1]) == [None]
+
+
+def attempt(candidate: str, round_number: int, **fields: object) -> Attempt:
+    given = {"operator": "demonstrations", "author": "code", "hypothesis": "h", "fate": "accepted", "parent": "s"}
+    return Attempt.model_validate({"candidate": candidate, "round": round_number, **given, **fields})
+
+
+async def test_the_last_word_on_a_candidate_counts(database: Database) -> None:
+    attempts = Attempts(database, "r")
+    await attempts.record(attempt("a", 1, fate="eliminated"))
+    await attempts.record(attempt("a", 1, fate="accepted"))
+    assert [a.fate for a in attempts.all()] == ["accepted"]
+    assert [a.fate for a in Attempts(database, "r").all()] == ["accepted"]
+
+
+async def test_attempts_read_from_the_database_are_the_same(database: Database) -> None:
+    attempts = Attempts(database, "r")
+    await attempts.record(*(attempt(name, number) for name, number in [("z", 1), ("b", 2), ("a", 1), ("c", 0)]))
+    assert Attempts(database, "r").all() == attempts.all()
+    assert [a.round for a in attempts.all()] == [0, 1, 1, 2]
+
+
+async def test_only_earlier_attempts_on_the_same_parent_come_back(database: Database) -> None:
+    attempts = Attempts(database, "r")
+    await attempts.record(
+        attempt("old", 1), attempt("now", 2), attempt("else", 1, parent="x"), attempt("mute", 1, hypothesis="")
+    )
+    assert [a.candidate for a in attempts.before(2, parent="s")] == ["old"]
+
+
+def node(name: str, *parents: str) -> Candidate:
+    return make_candidate(name).model_copy(update={"id": name, "parents": parents})
+
+
+def test_a_chain_follows_first_parents_to_the_root() -> None:
+    graph = lineage([node("s"), node("a", "s"), node("x", "s"), node("b", "a", "x"), node("c", "b")])
+    assert chain(graph, "c") == ("s", "a", "b", "c")
+    assert chain(graph, "s") == ("s",)
+
+
+def test_the_order_of_candidates_does_not_change_the_chain() -> None:
+    nodes = [node("s"), node("a", "s"), node("x", "s"), node("b", "a", "x")]
+    assert chain(lineage(nodes[::-1]), "b") == chain(lineage(nodes), "b")
+
+
+def test_parents_that_are_not_there_are_left_out() -> None:
+    assert chain(lineage([node("b", "gone")]), "b") == ("b",)

@@ -1,0 +1,143 @@
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crito.agents.evaluator import Evaluator
+from crito.graph.racing import Standing, contenders_for, race
+from crito.memory.archive import Archive
+from crito.prompt import Prompt
+from crito.protocols import Output
+from crito.records import Candidate
+from crito.task import Example, Score
+from crito.tools.database import Database
+from tests.builders import make_candidate, make_examples, make_outcome
+
+RIVAL = make_candidate("rival")
+EXAMPLES = make_examples(24)
+
+
+class TableTarget:
+    """Looks the score up: ``scores[prompt][example number]``; counts how often it was asked."""
+
+    def __init__(self, scores: Mapping[str, Sequence[float]]) -> None:
+        self.scores = scores
+        self.calls = 0
+
+    async def run(self, prompts: Mapping[str, Prompt], inputs: Mapping[str, str], *, sample: int = 0) -> Output:
+        self.calls += 1
+        number = int(inputs["input"].split()[-1])
+        return Output(text=str(self.scores[prompts["main"].instructions()][number]))
+
+
+def read_off(output: Output, example: Example) -> Score:
+    return Score(value=float(output.text))
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
+    database = Database(tmp_path / "crito.db")
+    yield Archive(database, "r")
+    await database.close()
+
+
+async def run_race(
+    archive: Archive, scores: Mapping[str, Sequence[float]], *, rival: float = 0.0, alpha: float = 0.2
+) -> tuple[Standing, int, dict[str, str]]:
+    """The race's standing by name, its calls, and the names by id."""
+    target = TableTarget(scores)
+    contenders: list[Candidate] = [make_candidate(name) for name in scores]
+    await archive.record(make_outcome(RIVAL.id, e, rival) for e in EXAMPLES)
+    evaluator = Evaluator(target, read_off, archive)
+    standing = await race(evaluator, archive, contenders, RIVAL.id, EXAMPLES, block=8, alpha=alpha)
+    return standing, target.calls, {c.id: c.main.instructions() for c in contenders}
+
+
+async def test_the_best_contender_finishes(archive: Archive) -> None:
+    scores = {"bad": [0.0] * 24, "good": [1.0] * 24, "fair": [0.5] * 24}
+    standing, _, names = await run_race(archive, scores)
+    assert [names[c] for c in standing.finished] == ["good"]
+
+
+async def test_who_is_dominated_drops_out_after_the_first_block(archive: Archive) -> None:
+    standing, calls, names = await run_race(archive, {"good": [1.0] * 24, "bad": [0.0] * 24}, rival=0.5)
+    assert {names[c]: reason for c, reason in standing.dropped.items()} == {"bad": "beaten after 8 examples"}
+    assert calls == 24 + 8
+
+
+async def test_everybody_beaten_by_the_rival_ends_the_race(archive: Archive) -> None:
+    standing, calls, _ = await run_race(archive, {"a": [0.0] * 24, "b": [0.1] * 24}, rival=1.0)
+    assert (standing.finished, calls) == ((), 16)
+    assert set(standing.dropped.values()) == {"beaten after 8 examples"}
+
+
+async def test_the_upper_half_goes_on(archive: Archive) -> None:
+    # One example in eight tells them apart: no test can, so ranks decide.
+    scores = {name: [share, *[0.5] * 23] for name, share in zip("abcde", (0.1, 0.9, 0.3, 0.7, 0.5), strict=True)}
+    standing, calls, names = await run_race(archive, scores, rival=0.5)
+    dropped = {names[c]: reason for c, reason in standing.dropped.items()}
+    assert dropped == {
+        "a": "in the lower half after 8 examples",
+        "c": "in the lower half after 8 examples",
+        "e": "in the lower half after 16 examples",
+    }
+    assert [names[c] for c in standing.finished] == ["b", "d"]
+    assert calls == 5 * 8 + 3 * 8 + 2 * 8
+
+
+async def test_ties_stay_in_by_order(archive: Archive) -> None:
+    standing, _, names = await run_race(archive, {name: [0.5] * 24 for name in "abcd"}, rival=0.5)
+    assert [names[c] for c in standing.finished] == ["a"]
+
+
+async def test_one_contender_answers_everything_unless_it_is_beaten(archive: Archive) -> None:
+    standing, calls, _ = await run_race(archive, {"a": [0.5] * 24}, rival=0.5)
+    assert (len(standing.finished), calls) == (1, 24)
+
+
+async def test_a_race_without_contenders_costs_nothing(archive: Archive) -> None:
+    assert await run_race(archive, {}) == (Standing((), {}), 0, {})
+
+
+async def test_what_failed_in_the_rival_beats_nobody(archive: Archive) -> None:
+    target = TableTarget({"a": [0.0] * 24})
+    await archive.record(make_outcome(RIVAL.id, e, None) for e in EXAMPLES)
+    evaluator = Evaluator(target, read_off, archive)
+    standing = await race(evaluator, archive, [make_candidate("a")], RIVAL.id, EXAMPLES, block=8, alpha=0.2)
+    assert len(standing.finished) == 1
+
+
+@given(calls=st.integers(1, 2000), examples=st.integers(1, 120), block=st.integers(1, 30))
+def test_as_many_contenders_as_the_calls_pay_for(calls: int, examples: int, block: int) -> None:
+    count = contenders_for(calls, examples, block)
+    assert count >= 1
+    assert count == 1 or worst_cost(count, examples, block) <= calls
+    assert worst_cost(count + 1, examples, block) > calls
+
+
+def worst_cost(contenders: int, examples: int, block: int) -> int:
+    """Calls of a race in which nobody is beaten by a test: only the halving thins it out."""
+    spent, done = 0, 0
+    while done < examples:
+        step = min(block, examples - done)
+        spent, done = spent + contenders * step, done + step
+        contenders = max(1, (contenders + 1) // 2)
+    return spent
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_race_keeps_to_its_calls_and_ends_the_same_way_twice(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    count = contenders_for(100, 24, 8)
+    scores = {f"c{n}": [rng.choice([0.0, 1.0]) for _ in EXAMPLES] for n in range(count)}
+    found = []
+    for run in ("one", "two"):
+        database = Database(tmp_path / f"{run}.db")
+        standing, calls, _ = await run_race(Archive(database, run), scores, rival=0.5)
+        await database.close()
+        assert calls <= 100
+        found.append(standing)
+    assert found[0] == found[1]

@@ -1,0 +1,149 @@
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from crito.errors import BadInput
+from crito.memory.attempts import Attempt
+from crito.result import Result
+from crito.runs import opened
+from crito.tools.database import Database, calls, spans
+from crito.trace import Step, Trace, by_role, read_trace
+from tests.toy_run import finished
+
+Done = tuple[Path, Result]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    database = tmp_path_factory.mktemp("trace") / "crito.db"
+    return database, finished(database)
+
+
+@pytest.fixture(scope="module")
+def trace(done: Done) -> Trace:
+    with opened(done[0]) as database:
+        return read_trace(database, done[1].run)
+
+
+def critiques(trace: Trace) -> list[Step]:
+    return [step for round_ in trace.rounds for step in round_.steps if step.operator == "critique_synthesis"]
+
+
+def test_rounds_come_in_order_with_their_stage(trace: Trace) -> None:
+    assert [round_.number for round_ in trace.rounds] == list(range(len(trace.rounds)))
+    assert [round_.stage for round_ in trace.rounds][:2] == ["opening", "search"]
+
+
+def test_every_candidate_stands_once_in_the_trace(trace: Trace, done: Done) -> None:
+    ids = [p.candidate.id for r in trace.rounds for s in r.steps for p in s.proposals]
+    with opened(done[0]) as database:
+        kept = database.read(calls.metadata.tables["candidates"].select())
+    assert sorted([trace.seed.candidate.id, *ids]) == sorted(row.id for row in kept)
+
+
+def test_the_seed_is_apart_and_measured(trace: Trace) -> None:
+    assert (trace.seed.fate, trace.seed.val_score) == ("seed", 0.0)
+    assert trace.seed.cost.calls == len(trace.seed.calls) > 0
+
+
+def test_a_step_names_its_critique_and_its_agents_calls(trace: Trace) -> None:
+    step = next(step for step in critiques(trace) if step.hypotheses)
+    roles = {call.id: call.role for call in trace.calls}
+    assert step.hypotheses[0] == "wrong_content: say where refunds go"
+    assert {roles[call] for call in step.calls} <= {"critic", "rewriter"}
+    assert any("critic" in (roles[call] for call in step.calls) for step in critiques(trace))
+
+
+def test_a_proposal_has_its_author_gain_and_cost(trace: Trace) -> None:
+    won = next(p for step in critiques(trace) for p in step.proposals if p.candidate.author == "rewriter")
+    assert (won.fate, won.val_score) == ("accepted", 1.0)
+    assert won.gain is not None
+    assert won.gain > 0
+    assert won.cost.usd == pytest.approx(0.001 * won.cost.calls)
+    assert won.cost.calls == len(won.calls) >= won.val_n
+
+
+def test_a_proposal_has_the_fate_that_was_written_down(trace: Trace, done: Done) -> None:
+    with opened(done[0]) as database:
+        rows = database.read(calls.metadata.tables["attempts"].select())
+    written = {
+        a.candidate: (a.fate, a.reason, a.gain, a.n) for a in (Attempt.model_validate_json(r.body) for r in rows)
+    }
+    proposals = [p for r in trace.rounds for s in r.steps for p in s.proposals]
+    assert {p.candidate.id: (p.fate, p.reason, p.gain, p.n) for p in proposals if p.fate != "open"} == written
+    assert {fate for fate, *_ in written.values()} > {"accepted"}
+
+
+def test_the_calls_of_all_parts_add_up_to_the_bill(trace: Trace, done: Done) -> None:
+    parts = [*(round_.costs for round_ in trace.rounds), trace.verdict_costs, trace.unplaced_costs]
+    bill = done[1].bill
+    assert sum(cost.calls for part in parts for cost in part.values()) == bill.calls == len(trace.calls)
+    assert sum(cost.usd or 0 for part in parts for cost in part.values()) == pytest.approx(bill.usd)
+    assert by_role(trace.calls)["target"].calls == bill.calls_target
+    assert next(iter(by_role(trace.calls))) == "target"
+    assert trace.unplaced_costs == {}
+
+
+def test_failed_calls_are_listed_with_their_error(trace: Trace, done: Done) -> None:
+    assert len(trace.failures) == done[1].bill.failed > 0
+    assert {call.error for call in trace.failures} == {"bad_request: the message was refused"}
+
+
+def test_the_planners_calls_belong_to_the_round(trace: Trace) -> None:
+    roles = {call.id: call.role for call in trace.calls}
+    assert {roles[call] for round_ in trace.rounds for call in round_.calls} == {"planner"}
+
+
+def test_a_whole_trace_is_json(trace: Trace) -> None:
+    assert Trace.model_validate_json(trace.model_dump_json()) == trace
+
+
+def test_calls_of_a_span_that_never_ended_are_in_no_round(tmp_path: Path) -> None:
+    path = tmp_path / "cut.db"
+    result = finished(path, calls=200)
+    with opened(path) as database:
+        whole = read_trace(database, result.run)
+    cut = next(call for call in whole.calls if call.role == "target")
+
+    async def forget() -> None:
+        database = Database(path)
+        row = {"key": "k", "status": "ok", "run": result.run, "span": "gone", "role": "critic", "model": "m"}
+        times = {"request": "{}", "started": time.time(), "seconds": 1.0, "usd": None}
+        columns = dict.fromkeys(c.name for c in calls.c if c.name != "id")
+        counts = {"tokens_in": 1, "tokens_out": 1, "cached": 0, "attempts": 1}
+        await database.write(calls, {**columns, **row, **times, **counts})
+        await database.close()
+
+    asyncio.run(forget())
+    with opened(path) as database:
+        found = read_trace(database, result.run)
+    assert cut.round == 0
+    assert found.unplaced_costs["critic"].calls == 1
+    assert found.unplaced_costs["critic"].usd is None
+
+
+def test_a_candidate_whose_worker_left_no_span_is_still_shown(tmp_path: Path) -> None:
+    path = tmp_path / "lost.db"
+    result = finished(path, calls=200)
+    with opened(path) as database:
+        before = read_trace(database, result.run)
+
+    async def lose() -> None:
+        database = Database(path)
+        (row,) = database.read(spans.select().where(spans.c.name == "invoke_agent opening"))
+        await database.write(spans, {**row._mapping, "attributes": {}})
+        await database.close()
+
+    asyncio.run(lose())
+    with opened(path) as database:
+        after = read_trace(database, result.run)
+    (step,) = after.rounds[0].steps
+    assert step.operator == ""
+    assert step.proposals == before.rounds[0].steps[0].proposals
+
+
+def test_an_unknown_run_is_refused(done: Done) -> None:
+    with opened(done[0]) as database, pytest.raises(BadInput, match="there is no run 'zz'"):
+        read_trace(database, "zz")
