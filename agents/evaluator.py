@@ -51,8 +51,9 @@ class Evaluator:
         return [outcome for outcome in found if outcome is not None]
 
     def _known(self, candidate: Candidate, example: Example, sample: int) -> bool:
+        """Answered before, or refused by the provider as impossible: that would be refused again."""
         outcome = self._archive.outcome(candidate.id, example.id, sample)
-        return outcome is not None and outcome.score is not None
+        return outcome is not None and (outcome.score is not None or (outcome.error or "").startswith("bad_request"))
 
     async def _run(self, candidate: Candidate, example: Example, sample: int) -> Outcome:
         base = Outcome(candidate=candidate.id, example=example.id, sample=sample)

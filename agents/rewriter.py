@@ -100,7 +100,7 @@ class Rewriter:
         messages = [Message(role=m.role, content=m.content) for m in REWRITER.render({"case": case})]
         try:
             reply = await self._speaker.ask(messages, PatchReply, temperature=0.0)
-            return _patch(prompt, reply)
+            return _as_patch(prompt, reply)
         except (ReplyUnusable, CallFailed, PatchRejected):
             return None
 
@@ -115,7 +115,7 @@ def _paths(prompt: Prompt) -> list[tuple[str, str]]:
     return found
 
 
-def _patch(prompt: Prompt, reply: PatchReply) -> Patch:
+def _as_patch(prompt: Prompt, reply: PatchReply) -> Patch:
     """A reply as a patch; each edit is read on top of those before it, so that two new rules both stay."""
     edits: list[Edit] = []
     for given in reply.edits:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from crito.errors import BadInput
 from crito.graph.measure import measure
 from crito.graph.presets import DEFAULT, Preset
-from crito.graph.run import Run, stored_task
+from crito.graph.run import DATABASE, Run, stored
 from crito.graph.wiring import Listener, Parts, silent
 from crito.prompt import Prompt
 from crito.protocols import Metric, Model, Output
@@ -21,9 +21,6 @@ from crito.tools.database import Database
 from crito.tools.metrics import UserMetric
 from crito.tools.target import FunctionTarget, TargetFunction
 from crito.tools.task_file import build_task, load_task
-
-DATABASE = Path(".crito/crito.db")
-"""Where runs are kept unless the caller says otherwise."""
 
 Pairs = Sequence[tuple[object, object]] | Sequence[Mapping[str, object]]
 
@@ -130,9 +127,11 @@ async def aresume(
         raise BadInput(f"{database}: there is no run database here; name one with --db FILE")
     opened = Database(database)
     try:
-        task = stored_task(opened, run)
+        task, ended = stored(opened, run)
     finally:
         opened.dispose()
+    if ended is not None:
+        return ended
     resumed = Run(task, database, parts=parts, listener=listener)
     started(resumed)
     return await resumed.start(run)

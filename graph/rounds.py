@@ -42,11 +42,12 @@ class WorkerState(TypedDict):
 async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["propose", "screen"]]:
     """Choose the round's steps and send each to a worker."""
     deps, number, stage = runtime.context, state["round"], state["stage"]
-    with deps.tracer.span("plan", "planner", round=number, stage=stage):
+    with deps.tracer.span("plan", "planner", round=number, stage=stage) as span:
         try:
             chosen = await _steps(state, deps)
         except BudgetExhausted:
             chosen = Plan(round=number, steps=())
+        span.set_attribute("crito.author", chosen.author)
     count = contenders_for(state["calls"], len(deps.val), deps.preset.block)
     share = max(1, count // max(1, len(chosen.steps)))
     update: RunState = {"plan": chosen.model_dump(mode="json"), "proposals": None, "rejected": {}, "alive": []}  # type: ignore[typeddict-item]  # None empties the list
@@ -63,7 +64,8 @@ async def propose(state: WorkerState, runtime: Runtime[Deps]) -> RunState:
     """Let one step's operator work on its parent."""
     deps, step = runtime.context, Step.model_validate(state["step"])
     parent = deps.archive.candidate(step.parent)
-    with deps.tracer.span("invoke_agent", step.operator, round=state["round"], parent=step.parent) as span:
+    told = {"parent": step.parent, "focus": step.focus, "reason": step.reason}
+    with deps.tracer.span("invoke_agent", step.operator, round=state["round"], **told) as span:
         try:
             proposed = await _work(deps, step, parent, state)
         except BudgetExhausted:

@@ -27,6 +27,8 @@ from crito.tools.limits import check_context, complete, estimate, fit
 from crito.tools.metrics import resolve_metric, score
 from crito.tools.prices import context_of, price_of
 
+DATABASE = Path(".crito/crito.db")
+"""Where runs are kept unless the caller says otherwise."""
 _STEPS_PER_ROUND = 8
 
 
@@ -128,7 +130,8 @@ class Run:
     async def _invoke(self, deps: Deps, run: str) -> dict[str, Any]:
         limit = (self._preset.rounds + 3) * _STEPS_PER_ROUND
         config: Any = {"configurable": {"thread_id": run}, "recursion_limit": limit}
-        resume = f"go on with: crito resume {run}"
+        elsewhere = "" if self._path == DATABASE else f" --db {self._path}"
+        resume = f"go on with: crito resume {run}{elsewhere}"
         async with AsyncSqliteSaver.from_conn_string(str(self._path)) as saver:
             graph = build(saver)
             begun = await saver.aget_tuple(config) is not None
@@ -145,16 +148,17 @@ class Run:
                     raise ProviderFailure(f"{error}; {resume}") from error
 
 
-def stored_task(database: Database, run: str) -> Task:
-    """The task of a run, from the database alone.
+def stored(database: Database, run: str) -> tuple[Task, Result | None]:
+    """The task of a run and, once it has ended, its result, from the database alone.
 
     Raises:
         BadInput: There is no run of that id.
     """
-    rows = database.read(sa.select(runs.c.task).where(runs.c.id == run))
+    rows = database.read(sa.select(runs.c.task, runs.c.result).where(runs.c.id == run))
     if not rows:
         raise BadInput(f"there is no run {run!r}; see: crito runs")
-    return Task.model_validate_json(rows[0].task)
+    result = rows[0].result
+    return Task.model_validate_json(rows[0].task), Result.model_validate_json(result) if result else None
 
 
 def bill(database: Database, run: str, seconds: float) -> Bill:

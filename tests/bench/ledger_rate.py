@@ -1,4 +1,6 @@
-"""Calls per second through the ledger against a stub provider that answers after 50 ms: `python tests/bench/ledger_rate.py`.
+"""Calls per second through the ledger against a stub provider that answers after 50 ms.
+
+Run it with `python tests/bench/ledger_rate.py`.
 
 The stub runs in a process of its own. Each client makes --calls calls, --in-flight at a time; bare clients and the
 ledger take turns, so that the ratio holds on a noisy machine. Prints medians and one JSON object.

@@ -1,7 +1,7 @@
-"""What Crito itself costs: import, start of the command line, workflow per round, memory. `python tests/bench/overhead.py`.
+"""What Crito itself costs: import, start of the command line, workflow per round, memory.
 
-Medians of --rounds processes; prints one JSON object. Workflow overhead is the time of a run with a scripted model that is
-spent outside the spans of its nodes (state, checkpoints, screening, memory), divided by its rounds.
+Run it with `python tests/bench/overhead.py`. Medians of --rounds processes; prints one JSON object. Workflow overhead is
+the time of a run with a scripted model that is spent outside the spans of its nodes (state, checkpoints, screening, memory), divided by its rounds.
 """
 
 from __future__ import annotations

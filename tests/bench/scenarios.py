@@ -28,7 +28,9 @@ def main() -> None:
         runs = [run(name, seed) for seed in options.seeds]
         for found in runs:
             print(json.dumps(found), flush=True)
-        middle = {key: statistics.median(r[key] for r in runs) for key in ("seed_score", "best_score", "p_value", "wall")}
+        middle = {
+            key: statistics.median(r[key] for r in runs) for key in ("seed_score", "best_score", "p_value", "wall")
+        }
         print(name, {key: round(value, 4) for key, value in middle.items()}, file=sys.stderr, flush=True)
 
 

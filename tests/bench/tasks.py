@@ -1,4 +1,4 @@
-"""Held-out scores on public tasks with the embedded model: `python tests/bench/tasks.py DATA_FOLDER [--tasks …] [--seeds …]`.
+"""Held-out scores on public tasks with the embedded model: `python tests/bench/tasks.py DATA_FOLDER`.
 
 A task is a folder with task.json (description, labels, metric) and train|val|test.jsonl of {"input", "expected"} rows.
 The search has --calls calls; the verdict on the whole test split comes on top. One JSON line per run on stdout.
@@ -7,14 +7,18 @@ The search has --calls calls; the verdict on the whole test split comes on top. 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from crito.api import optimize
-from crito.task import Budget, Example, Splits, Task, example_id
 from crito.prompt import Prompt
+from crito.task import Budget, Example, Splits, Task, example_id
+from crito.tools.database import Database, calls, spans
 
 
 def main() -> None:
@@ -24,18 +28,25 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["sst2", "singular_to_plural", "agnews", "trec"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--calls", type=int, default=600)
-    parser.add_argument("--tokens", type=int, default=150_000, help="prompt tokens of the search, at most")
     parser.add_argument("--model", default="local/smollm2")
-    parser.add_argument("--database", type=Path, help="keep the runs here (calls are cached across runs)")
     options = parser.parse_args()
-    for name in options.tasks:
-        for seed in options.seeds:
-            with tempfile.TemporaryDirectory() as folder:
-                database = options.database or Path(folder) / "crito.db"
-                task = load(options.data / name, options, seed)
-                result = optimize(task, database=database)
-                print(json.dumps({"task": name, "seed": seed, **result.as_json()}), flush=True)
-                print(f"{name} seed {seed}: {result!s}".split("\n\n")[0], file=sys.stderr, flush=True)
+    for seed, name in itertools.product(options.seeds, options.tasks):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "crito.db"
+            result = optimize(load(options.data / name, options, seed), database=path)
+            found = {"task": name, "seed": seed, **searched(path), **result.as_json()}
+        print(json.dumps(found), flush=True)
+        print(f"{name} seed {seed}: {result!s}".split("\n\n")[0], file=sys.stderr, flush=True)
+
+
+def searched(path: Path) -> dict[str, int]:
+    """Calls and prompt tokens of the search alone: all but the calls made in the verdict's span."""
+    database = Database(path)
+    verdict = sa.select(spans.c.id).where(spans.c.name == "execute_tool verdict")
+    total = sa.select(sa.func.count().label("calls"), sa.func.sum(calls.c.tokens_in).label("tokens"))
+    row = database.read(total.where(calls.c.span.not_in(verdict)))[0]
+    database.dispose()
+    return {"search_calls": row.calls, "search_tokens_in": row.tokens}
 
 
 def load(folder: Path, options: argparse.Namespace, seed: int) -> Task:
@@ -63,7 +74,10 @@ def load(folder: Path, options: argparse.Namespace, seed: int) -> Task:
 def rows(path: Path) -> tuple[Example, ...]:
     """The examples of one file."""
     found = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    return tuple(Example(id=example_id({"input": r["input"]}), inputs={"input": r["input"]}, expected=r["expected"]) for r in found)
+    return tuple(
+        Example(id=example_id({"input": row["input"]}), inputs={"input": row["input"]}, expected=row["expected"])
+        for row in found
+    )
 
 
 if __name__ == "__main__":

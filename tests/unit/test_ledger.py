@@ -357,7 +357,7 @@ async def test_calls_that_wait_are_not_sent_to_a_provider_that_is_down(database:
     found = await asyncio.gather(
         *(ledger.call(model, ask(str(number)), role="t") for number in range(100)), return_exceptions=True
     )
-    assert sum(isinstance(error, ProviderFailure) for error in found) == 95
+    assert all(isinstance(error, ProviderFailure) for error in found)
     assert len(rows_of(database, "id")) <= 7  # six, and one that was in flight
     assert model.calls <= 7 * 5
 

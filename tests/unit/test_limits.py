@@ -1,0 +1,174 @@
+import re
+from typing import Any
+
+import pytest
+
+from crito.errors import BadInput
+from crito.prompt import Demo, Message, Prompt
+from crito.task import Budget, Example, Splits, Task, example_id
+from crito.tools.limits import (
+    DEFAULT_CALLS,
+    check_context,
+    complete,
+    estimate,
+    fit,
+    message_tokens,
+    output_limit,
+    prompt_tokens,
+)
+from crito.tools.meter import Spend
+from crito.tools.prices import Price
+
+CHEAP = Price(1e-6, 2e-6, 1e-6)
+
+
+def examples(prefix: str, count: int, *, length: int = 40, answer: str | None = "yes") -> tuple[Example, ...]:
+    rows = [{"input": f"{prefix}{number} ".ljust(length, "x")} for number in range(count)]
+    return tuple(Example(id=example_id(inputs), inputs=inputs, expected=answer) for inputs in rows)
+
+
+def task_of(*, train: int = 20, val: int = 30, test: int = 40, **options: Any) -> Task:
+    splits = Splits(train=examples("a", train), val=examples("b", val), test=examples("c", test))
+    values = {
+        "name": "toy",
+        "description": "Say yes.",
+        "inputs": ("input",),
+        "output": "answer",
+        "splits": splits,
+        "prompts": {"main": Prompt.from_text("Say yes.")},
+        "model": "scripted",
+        "agent_model": "scripted",
+        **options,
+    }
+    return Task.model_validate(values)
+
+
+def test_a_token_is_about_four_characters_and_a_message_five_tokens() -> None:
+    assert message_tokens([Message(role="user", content="x" * 40)] * 2) == 2 * (10 + 5)
+
+
+def test_a_prompts_tokens_include_its_demonstrations_and_not_its_input() -> None:
+    prompt = Prompt.from_text("x" * 40)
+    with_demo = prompt.model_copy(update={"demos": (Demo(inputs={"input": "y" * 40}, output="z" * 8),)})
+    assert prompt_tokens(prompt) == 10 + 5 + 5
+    assert prompt_tokens(with_demo) == prompt_tokens(prompt) + 15 + 7
+
+
+def test_answers_are_capped_near_the_longest_expected_one() -> None:
+    assert output_limit(task_of(splits=Splits(train=examples("a", 2, answer="x" * 50), val=(), test=()))) == 28
+
+
+def test_the_test_splits_answers_set_no_cap() -> None:
+    splits = Splits(train=examples("a", 2), val=(), test=examples("c", 2, answer="x" * 900))
+    assert output_limit(task_of(splits=splits)) < 30
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ({"max_output_tokens": 77}, 77),
+        ({"reasoning": True}, 512),
+        ({"metric": "judge"}, 256),
+        ({"splits": Splits(train=examples("a", 2, answer=None), val=(), test=())}, 256),
+        ({"splits": Splits(train=examples("a", 2, answer="x" * 9000), val=(), test=())}, 1024),
+    ],
+)
+def test_answers_have_room_where_their_length_is_not_known(options: dict[str, Any], limit: int) -> None:
+    assert output_limit(task_of(**options)) == limit
+
+
+def test_labels_count_as_expected_answers() -> None:
+    assert output_limit(task_of(labels=("x" * 100, "y"))) == 48
+
+
+def test_a_budget_without_a_limit_gets_one_on_calls() -> None:
+    assert complete(Budget(seconds=60)) == Budget(seconds=60, calls=DEFAULT_CALLS)
+
+
+@pytest.mark.parametrize("budget", [Budget(calls=5), Budget(tokens=5), Budget(usd=5)])
+def test_a_budget_with_a_limit_is_left_as_it_is(budget: Budget) -> None:
+    assert complete(budget) == budget
+
+
+def test_an_ample_budget_uses_all_examples() -> None:
+    task, _ = fit(task_of(budget=Budget(calls=10_000)), None)
+    assert (len(task.splits.val), len(task.splits.test)) == (30, 40)
+
+
+def test_a_small_budget_uses_the_first_examples_of_each_split() -> None:
+    whole = task_of(budget=Budget(calls=150))
+    task, _ = fit(whole, None)
+    assert task.splits.test == whole.splits.test[:30]
+    assert task.splits.val == whole.splits.val[:15]
+    assert task.splits.train == whole.splits.train
+
+
+def test_the_verdict_gets_no_more_than_its_share() -> None:
+    _, kept = fit(task_of(budget=Budget(calls=200, verdict_share=0.2)), None)
+    assert kept.calls == 40
+
+
+def test_what_is_kept_back_is_enough_for_both_prompts_on_every_test_example() -> None:
+    task, kept = fit(task_of(budget=Budget(calls=10_000, usd=100)), CHEAP)
+    assert kept.calls == 2 * len(task.splits.test)
+    assert kept.tokens > kept.calls
+    assert 0 < kept.usd < 1
+
+
+def test_fitting_again_changes_nothing() -> None:
+    once = fit(task_of(budget=Budget(calls=150)), None)
+    assert fit(once[0], None) == once
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.9])
+@pytest.mark.parametrize(("val", "test"), [(30, 40), (10, 10), (200, 16), (4, 500)])
+def test_the_least_budget_that_is_named_works_and_one_call_less_does_not(share: float, val: int, test: int) -> None:
+    with pytest.raises(BadInput, match="the least that works is about") as caught:
+        fit(task_of(val=val, test=test, budget=Budget(calls=3, verdict_share=share)), None)
+    (least,) = map(int, re.findall(r"about (\d+) calls$", str(caught.value)))
+    fit(task_of(val=val, test=test, budget=Budget(calls=least, verdict_share=share)), None)
+    with pytest.raises(BadInput):
+        fit(task_of(val=val, test=test, budget=Budget(calls=least - 1, verdict_share=share)), None)
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        (Budget(calls=12), "12 calls"),
+        (Budget(tokens=300), "300 tokens"),
+        (Budget(usd=0.0001), "0.0001 US dollars"),
+        (Budget(calls=12, tokens=10**6), "12 calls and 1e+06 tokens"),
+    ],
+)
+def test_a_budget_that_is_too_small_is_named_as_the_user_wrote_it(budget: Budget, words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        fit(task_of(budget=budget), CHEAP)
+    assert str(caught.value).startswith(f"budget: {words} reaches for about ")
+
+
+def test_few_examples_ask_for_no_more_than_there_are() -> None:
+    task, kept = fit(task_of(val=3, test=3, budget=Budget(calls=40)), None)
+    assert (len(task.splits.val), len(task.splits.test), kept) == (3, 3, Spend(6, kept.tokens, 0.0))
+
+
+def test_the_estimate_is_the_tightest_limit() -> None:
+    assert estimate(task_of(budget=Budget(calls=500)), None).calls == 500
+    assert estimate(task_of(budget=Budget(calls=10**6, usd=0.01)), CHEAP).calls < 1000
+
+
+def test_an_estimate_without_a_price_has_no_cost() -> None:
+    guess = estimate(task_of(budget=Budget(calls=500)), None)
+    assert guess.usd is None
+    assert guess.tokens > 500
+
+
+def test_a_prompt_that_fits_the_models_context_passes() -> None:
+    check_context(task_of(), None)
+    check_context(task_of(), 200)
+
+
+def test_an_input_that_is_too_long_for_the_model_is_named() -> None:
+    longest = examples("long", 1, length=4000)
+    splits = Splits(train=examples("a", 5), val=examples("b", 5), test=longest)
+    with pytest.raises(BadInput, match=rf"with example {longest[0].id} it has about 10\d\d tokens"):
+        check_context(task_of(splits=splits), 1000)
