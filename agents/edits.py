@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crito.errors import PatchRejected
 from crito.patch import Edit, Patch
 from crito.prompt import Prompt
 from crito.records import FailureLabel, Hypothesis
@@ -43,14 +44,15 @@ def cues(prompt: Prompt, task: Task) -> list[Patch]:
 
 def answer_only(prompt: Prompt, task: Task) -> Patch | None:
     """Ask for the answer alone."""
-    if task.labels:
+    if len(task.labels) > 1:
         *first, last = task.labels
-        return add_rule(prompt, f"Answer with one word: {', '.join(first)} or {last}.")
+        one = "one of" if any(" " in label for label in task.labels) else "one word"
+        return add_rule(prompt, f"Answer with {one}: {', '.join(first)} or {last}.")
     return add_rule(prompt, f"Answer with the {task.output.replace('_', ' ')} only and nothing else.")
 
 
 def add_rule(prompt: Prompt, rule: str) -> Patch | None:
-    """Append a rule to ``rules``, or to the only text section there is; None if it stands there already."""
+    """Append a rule to ``rules``, or to the only text section there is; None if it is there or something is frozen."""
     if rule in prompt.instructions():
         return None
     rules = prompt.section("rules")
@@ -58,9 +60,16 @@ def add_rule(prompt: Prompt, rule: str) -> Patch | None:
         edit = Edit(op="replace", path="rules", value=f"{rules.body}\n{rule}")
     elif rules is None and len(prompt.sections) == 1 and isinstance(prompt.sections[0].body, str):
         only = prompt.sections[0]
+        text = only.text.rstrip()
+        stop = "" if text.endswith((".", "!", "?", ":")) else "."
+        edit = Edit(op="replace", path=only.name, value=f"{text}{stop} {rule}")
         if only.name in prompt.frozen:
-            return Patch(edits=(Edit(op="add", path="rules", value=(rule,)),), rationale=rule)
-        edit = Edit(op="replace", path=only.name, value=f"{only.body} {rule}")
+            edit = Edit(op="add", path="rules", value=(rule,))
     else:
         edit = Edit(op="add", path="rules", value=(rule,) if rules is None else rule)
-    return Patch(edits=(edit,), rationale=rule)
+    patch = Patch(edits=(edit,), rationale=rule)
+    try:
+        prompt.apply(patch)
+    except PatchRejected:
+        return None
+    return patch

@@ -19,7 +19,7 @@ from crito.result import Evaluation, Result
 from crito.task import Budget, Example, Task
 from crito.tools.database import Database
 from crito.tools.metrics import UserMetric
-from crito.tools.target import FunctionTarget, TargetFunction
+from crito.tools.target import TargetFunction
 from crito.tools.task_file import build_task, load_task
 
 Pairs = Sequence[tuple[object, object]] | Sequence[Mapping[str, object]]
@@ -36,7 +36,7 @@ async def aoptimize(
     target: TargetFunction | None = None,
     labels: Sequence[str] = (),
     budget: Budget | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     preset: Preset = DEFAULT,
     database: Path = DATABASE,
     listener: Listener = silent,
@@ -68,33 +68,19 @@ async def aoptimize(
     given = {"model": model, "agent_model": agent_model}
     objects = {key: value for key, value in given.items() if value is not None and not isinstance(value, str)}
     names = {key: value if isinstance(value, str) else value.name for key, value in given.items() if value is not None}
-    fixed = task
-    if isinstance(task, Path) or (isinstance(task, str) and examples is None):
-        path = Path(task)
-        if path.suffix not in (".yaml", ".yml"):
-            raise BadInput("optimize: give examples with a description, or the path of a TASK.yaml")
-        fixed = load_task(path, overrides=names)
-    elif isinstance(task, str):
-        if model is None:
-            raise BadInput("optimize: 'model' is missing; name one, such as openai/gpt-5-mini or local/smollm2")
-        fixed = build_task(
-            name="task",
-            description=task,
-            examples=examples or (),
-            prompt=prompt,
-            model=names["model"],
-            agent_model=names.get("agent_model"),
-            metric=metric if isinstance(metric, str) else None,
-            labels=labels,
-            budget=budget,
-            seed=seed,
-        )
-    if not isinstance(fixed, Task):
-        raise BadInput("optimize: 'task' must be a description, the path of a TASK.yaml, or a Task")
+    keys = {
+        **names,
+        "prompt": prompt,
+        "metric": metric if isinstance(metric, str) else None,
+        "labels": list(labels) or None,
+        "budget": budget,
+        "seed": seed,
+    }
+    fixed = _task(task, examples, {key: value for key, value in keys.items() if value is not None})
     parts = Parts(
         **objects,
         metric=UserMetric(getattr(metric, "__name__", "metric"), metric) if callable(metric) else None,
-        target=FunctionTarget(target) if target else None,
+        target=target,
     )
     run = Run(fixed, database, parts=parts, preset=preset, listener=listener)
     started(run)
@@ -185,6 +171,25 @@ def resume(run: str, **options: Any) -> Result:
 def evaluate(task: Task | Path | str, prompt: Prompt | str | None = None, **options: Any) -> Evaluation:
     """:func:`aevaluate` for code without an event loop."""
     return asyncio.run(aevaluate(task, prompt, **options))
+
+
+def _task(task: Task | Path | str, examples: Pairs | None, keys: dict[str, Any]) -> Task:
+    """The task from what was given; ``keys`` complete a description, or override the keys of a TASK.yaml."""
+    if isinstance(task, Task):
+        given = [key for key in keys if key not in ("model", "agent_model")] + ["examples"] * (examples is not None)
+        if given:
+            raise BadInput(f"optimize: a Task is complete; use task.model_copy in place of {', '.join(given)}")
+        return task.model_copy(update={key: keys[key] for key in ("model", "agent_model") if key in keys})
+    if isinstance(task, str) and examples is not None:
+        if "model" not in keys:
+            raise BadInput("optimize: 'model' is missing; name one, such as openai/gpt-5-mini or local/smollm2")
+        return build_task(name="task", description=task, examples=examples, **keys)
+    path = Path(task) if isinstance(task, str | Path) else Path()
+    if path.suffix not in (".yaml", ".yml") or examples is not None:
+        raise BadInput("optimize: give examples with a description, or the path of a TASK.yaml alone")
+    if isinstance(keys.get("budget"), Budget):
+        keys = {**keys, "budget": keys["budget"].model_dump(exclude_none=True)}
+    return load_task(path, overrides=keys)
 
 
 def new_run_id() -> str:

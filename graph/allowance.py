@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from crito.task import Budget
 from crito.tools.meter import Spend
 
+_MARGIN = 1.15
+"""Test examples may be longer than validation examples."""
+
 
 def calls_left(budget: Budget, spent: Mapping[str, float], verdict: Spend) -> int:
     """Calls that fit into every limit, with tokens and dollars turned into calls at the run's own mean rate.
@@ -25,6 +28,19 @@ def calls_left(budget: Budget, spent: Mapping[str, float], verdict: Spend) -> in
             free = limit - spent[name] - getattr(verdict, name)
             left.append(free / rate if rate > 0 else float("inf"))
     return max(0, int(min(left, default=0)))
+
+
+def verdict_reserve(planned: Spend, examples: int, tokens_per_use: float) -> Spend:
+    """What the verdict needs, now that the use of both prompts is known.
+
+    Args:
+        planned: What was kept back before anything was measured, and is kept at least; dollars follow the tokens.
+        examples: Test examples.
+        tokens_per_use: Mean tokens of one use of the seed and one of the best candidate, together.
+    """
+    tokens = max(planned.tokens, int(examples * tokens_per_use * _MARGIN))
+    usd = planned.usd * tokens / planned.tokens if planned.tokens else planned.usd
+    return Spend(planned.calls, tokens, usd)
 
 
 def as_state(spend: Spend) -> dict[str, float]:

@@ -176,8 +176,13 @@ def _layout(seed: Candidate, rng: np.random.Generator) -> list[Edit]:
 
 
 def _describe(edits: Sequence[Edit]) -> str:
-    names = {"demos": "examples", "template": "an answer cue", "layout.instructions": "instructions with the input"}
-    return "try " + ", ".join(names.get(edit.path, edit.path.replace("layout.", "layout ")) for edit in edits)
+    names = {
+        "demos": "examples",
+        "template": "an answer cue",
+        "layout.instructions": "instructions with the input",
+        "layout.demos": "examples inside the message",
+    }
+    return "try " + ", ".join(names.get(edit.path, "an answer rule") for edit in edits)
 
 
 def _child(parent: Candidate, edits: Sequence[Edit], round_number: int, hypothesis: str) -> Candidate | None:

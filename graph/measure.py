@@ -42,6 +42,7 @@ async def measure(
     """
     began = time.monotonic()
     parts = parts or Parts()
+    task = parts.named(task)
     models = parts.models(task)
     database = Database(path)
     try:

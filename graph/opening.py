@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from langgraph.runtime import Runtime
+from langgraph.types import Command
 
 from crito.agents.planner import PRIORS
 from crito.errors import BudgetExhausted
@@ -26,8 +29,8 @@ async def brief(state: RunState, runtime: Runtime[Deps]) -> RunState:
     return {"brief": read.model_dump(mode="json")}
 
 
-async def baseline(state: RunState, runtime: Runtime[Deps]) -> RunState:
-    """Score the seed on all validation examples; the opening round then races everything else against it.
+async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["plan", "verdict"]]:
+    """Score the seed on all validation examples; without headroom there, nothing can be found to be better.
 
     Raises:
         BudgetExhausted: The budget does not even reach for the seed.
@@ -39,8 +42,9 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> RunState:
         await deps.evaluator.evaluate(seed, deps.val)
     spent = as_state(deps.ledger.meter.spent)
     left = calls_left(deps.task.budget, spent, deps.verdict)
-    deps.notify({"event": "best", "candidate": seed.id, "score": deps.archive.mean(seed.id, deps.val)})
-    return {
+    score = deps.archive.mean(seed.id, deps.val)
+    deps.notify({"event": "best", "candidate": seed.id, "score": score})
+    update: RunState = {
         "stage": "opening",
         "round": 0,
         "calls": int(deps.preset.opening * left),
@@ -51,3 +55,7 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> RunState:
         "spent": spent,
         "stale": 0,
     }
+    if score >= 1.0:
+        stopped = "your prompt answers every validation example right"
+        return Command(update={**update, "stopped": stopped}, goto="verdict")
+    return Command(update=update, goto="plan")

@@ -11,12 +11,11 @@ from typing_extensions import TypedDict
 
 from crito.errors import BudgetExhausted
 from crito.graph import compression, critique_synthesis, demonstrations, sweep
-from crito.graph.allowance import as_state, calls_left
+from crito.graph.allowance import as_state, calls_left, verdict_reserve
 from crito.graph.deps import Deps
 from crito.graph.racing import contenders_for, race
 from crito.graph.state import RunState
 from crito.memory.attempts import Attempt, Fate
-from crito.patch import Patch
 from crito.prompt import Prompt
 from crito.records import Brief, Candidate, Plan, Step, candidate_id
 from crito.tools.diagnostics import flips
@@ -166,7 +165,10 @@ async def remember(state: RunState, runtime: Runtime[Deps]) -> RunState:
 async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["plan", "verdict"]]:
     """Go on searching, change the stage, or end: no calls left, nothing left to gain, or nothing found for a while."""
     deps, preset = runtime.context, runtime.context.preset
-    left = calls_left(deps.task.budget, state["spent"], deps.verdict)
+    used = tokens_per_use(deps, deps.seed) + tokens_per_use(deps, state["incumbent"])
+    reserve = verdict_reserve(deps.verdict, len(deps.test), used)
+    deps.ledger.meter.keep_for_verdict(reserve)
+    left = calls_left(deps.task.budget, state["spent"], reserve)
     total = left + int(state["spent"]["calls"])
     perfect = deps.archive.mean(state["incumbent"], deps.val) >= 1.0
     stage = state["stage"]
@@ -184,7 +186,7 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
     if left < len(deps.val) or deps.ledger.meter.seconds_left() <= 0:
         return Command(update={"stopped": "the budget of the search is used up"}, goto="verdict")
     if not following or state["round"] >= preset.rounds:
-        return Command(update={"stopped": "nothing better was found" if not improved else "done"}, goto="verdict")
+        return Command(update={"stopped": "no further gain was found"}, goto="verdict")
     calls = min(left, max(len(deps.val), int(preset.round * total)))
     return Command(update={"stage": following, "round": state["round"] + 1, "calls": calls}, goto="plan")
 
@@ -193,7 +195,9 @@ def tokens_per_use(deps: Deps, candidate: str) -> float:
     """Mean tokens in and out of one use, over the validation examples that the candidate answered."""
     found = (deps.archive.outcome(candidate, e.id) for e in deps.val)
     used = [o.usage.tokens_in + o.usage.tokens_out for o in found if o is not None and o.score is not None]
-    return sum(used) / len(used) if used else 0.0
+    if any(used):
+        return sum(used) / len(used)
+    return float(deps.prompt_tokens(deps.archive.candidate(candidate).main))  # a program does not say what it used
 
 
 async def _steps(state: RunState, deps: Deps) -> Plan:
@@ -235,10 +239,9 @@ def _null(seed: Candidate) -> list[Candidate]:
     prompts = {name: Prompt(template=prompt.template) for name, prompt in seed.prompts.items()}
     if any(prompt.frozen for prompt in seed.prompts.values()) or candidate_id(prompts) == seed.id:
         return []
-    made = seed.main.diff(next(iter(prompts.values())))
-    patch = Patch(edits=made.edits, rationale="the input alone, as a baseline")
-    null = Candidate(id=candidate_id(prompts), prompts=prompts, parents=(seed.id,), operator="null", patch=patch)
-    return [null.model_copy(update={"hypothesis": patch.rationale})]
+    null = Candidate(id=candidate_id(prompts), prompts=prompts, parents=(seed.id,), operator="null")
+    patch = seed.main.diff(null.main).model_copy(update={"rationale": "the input alone, as a baseline"})
+    return [null.model_copy(update={"patch": patch, "hypothesis": patch.rationale})]
 
 
 async def _unrepaired(deps: Deps, candidate: Candidate) -> str | None:

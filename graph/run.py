@@ -56,9 +56,12 @@ class Run:
         listener: Listener = silent,
     ) -> None:
         self._parts = parts or Parts()
-        task = task.model_copy(update={"budget": complete(task.budget)})
+        task = self._parts.named(task.model_copy(update={"budget": complete(task.budget)}))
         self._models = self._parts.models(task)
         model = self._models[0]
+        for split in ("train", "val", "test"):
+            if not getattr(task.splits, split):
+                raise BadInput(f"data: there are no {split} examples; a search needs all three splits")
         if task.budget.usd is not None:
             for name in sorted({m.name for m in self._models}):
                 if price_of(name, task.prices) is None:

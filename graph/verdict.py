@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from langgraph.runtime import Runtime
 
+from crito.errors import BudgetExhausted
 from crito.graph.deps import Deps
 from crito.graph.state import RunState
 from crito.records import Outcome, Verdict
@@ -13,6 +14,8 @@ from crito.task import Example
 from crito.tools.stats import bootstrap_interval, paired_test
 
 _LEVEL = 0.05
+_BLOCK = 50
+"""Test examples that both prompts answer before the next ones, so that a budget that ends early leaves pairs."""
 
 
 async def verdict(state: RunState, runtime: Runtime[Deps]) -> RunState:
@@ -27,8 +30,15 @@ async def verdict(state: RunState, runtime: Runtime[Deps]) -> RunState:
     seed, best = deps.archive.candidate(deps.seed), deps.archive.candidate(state["incumbent"])
     deps.notify({"event": "verdict", "n": len(deps.test)})
     with deps.tracer.span("execute_tool", "verdict", seed=seed.id, best=best.id) as span:
-        await deps.evaluator.evaluate(seed, deps.test)
-        await deps.evaluator.evaluate(best, deps.test)
+        for start in range(0, len(deps.test), _BLOCK):
+            block = deps.test[start : start + _BLOCK]
+            try:
+                await deps.evaluator.evaluate(seed, block)
+                await deps.evaluator.evaluate(best, block)
+            except BudgetExhausted as error:
+                if error.dimension == "seconds":
+                    raise
+                break  # both prompts have answered the same examples until here
         found = compare(deps, seed.id, best.id, deps.test)
         span.set_attribute("crito.decision", found.decision)
     return {"verdict": found.model_dump(mode="json")}
@@ -50,7 +60,7 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example]) -> Ve
     mean = sum(differences) / n if n else 0.0
     same = seed == best
     p_value = 1.0 if same or not n else paired_test(differences)
-    decision, reason = _decide(mean, p_value, same=same)
+    decision, reason = _decide(mean, p_value, n, same=same)
     return Verdict(
         decision=decision,
         seed=seed,
@@ -68,7 +78,9 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example]) -> Ve
     )
 
 
-def _decide(difference: float, p_value: float, *, same: bool) -> tuple[str, str]:
+def _decide(difference: float, p_value: float, n: int, *, same: bool) -> tuple[str, str]:
+    if not n:
+        return "kept", "no test example was answered by both prompts"
     if same:
         return "kept", "nothing beat your prompt on the validation examples"
     if difference <= 0:

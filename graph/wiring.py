@@ -12,11 +12,12 @@ from crito.agents.evaluator import Evaluator
 from crito.agents.planner import Planner
 from crito.agents.rewriter import Rewriter
 from crito.agents.synthesizer import Synthesizer
+from crito.errors import BadInput
 from crito.graph.deps import Deps
 from crito.graph.presets import Preset
 from crito.memory.archive import Archive
 from crito.memory.attempts import Attempts
-from crito.protocols import Metric, Model, ModelReply, ModelRequest, Target
+from crito.protocols import Metric, Model, ModelReply, ModelRequest
 from crito.records import Candidate, candidate_id
 from crito.task import Task
 from crito.tools.database import Database
@@ -28,10 +29,14 @@ from crito.tools.metrics import resolve_metric
 from crito.tools.models import resolve
 from crito.tools.prices import price_of
 from crito.tools.structured import Speaker
-from crito.tools.target import ChatTarget
+from crito.tools.target import ChatTarget, ProgramTarget, TargetFunction
 from crito.tools.telemetry import Tracer
 
 Listener = Callable[[Mapping[str, Any]], None]
+
+
+_OBJECT = "object:"
+"""Marks the name of a metric or program that was given as an object and is not in the database."""
 
 
 def silent(event: Mapping[str, Any]) -> None:
@@ -52,7 +57,26 @@ class Parts:
     model: Model | None = None
     agent_model: Model | None = None
     metric: Metric | None = None
-    target: Target | None = None
+    target: TargetFunction | None = None
+
+    def named(self, task: Task) -> Task:
+        """The task with a note of what was given as an object, so that a resumed run asks for it again.
+
+        Raises:
+            BadInput: The task was started with objects that are not here.
+        """
+        given = {"metric": self.metric, "model": self.target}
+        for key, part in given.items():
+            noted = getattr(task, key).startswith(_OBJECT)
+            if part is None and noted:
+                what = "metric" if key == "metric" else "target"
+                raise BadInput(
+                    f"{what}: {getattr(task, key).removeprefix(_OBJECT)} was given as an object; give it again"
+                )
+            if part is not None and not noted:
+                name = getattr(part, "name", getattr(part, "__qualname__", type(part).__name__))
+                task = task.model_copy(update={key: f"{_OBJECT}{name}"})
+        return task
 
     def models(self, task: Task) -> tuple[Model, Model]:
         """The target's model and the agents' model; one object where both are the same.
@@ -60,6 +84,9 @@ class Parts:
         Raises:
             BadInput: A name cannot be resolved.
         """
+        if self.target is not None:
+            agents = self.agent_model or self.model or resolve(task.agent_model, concurrency=task.in_flight)
+            return agents, agents
         model = self.model or resolve(task.model, concurrency=task.in_flight)
         if self.agent_model is None and task.agent_model == task.model:
             return model, model
@@ -108,7 +135,8 @@ async def wired(
         return (await ledger.call(agents, request, role="judge")).reply
 
     metric = parts.metric or resolve_metric(task, judge)
-    target = parts.target or ChatTarget(ledger, model, max_tokens=output_limit(task))
+    chat = ChatTarget(ledger, model, max_tokens=output_limit(task))
+    target = ProgramTarget(ledger, parts.target) if parts.target else chat
 
     def progress(candidate: str) -> None:
         listener({"event": "outcome", "candidate": candidate, "spent": meter.spent, "left": meter.seconds_left()})

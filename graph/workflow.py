@@ -1,6 +1,7 @@
 """The workflow as a LangGraph graph.
 
-brief -> baseline -> plan -> propose* -> screen -> repair -> race -> remember -> decide -> plan | verdict
+brief -> baseline -> plan | verdict
+plan -> propose* -> screen -> repair -> race -> remember -> decide -> plan | verdict
 """
 
 from __future__ import annotations
@@ -39,7 +40,6 @@ def build(
     graph.add_node("verdict", verdict)
     graph.add_edge(START, "brief")
     graph.add_edge("brief", "baseline")
-    graph.add_edge("baseline", "plan")
     graph.add_edge("propose", "screen")
     graph.add_edge("screen", "repair")
     graph.add_edge("repair", "race")

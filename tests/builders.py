@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from crito.graph.deps import Deps
+from crito.graph.presets import DEFAULT
+from crito.graph.wiring import Parts, silent, wired
 from crito.prompt import Prompt, Section
 from crito.protocols import ModelRequest, Usage
 from crito.records import Candidate, Outcome, candidate_id
@@ -15,7 +18,7 @@ from crito.task import Budget, Example, Score, Splits, Task, example_id
 from crito.tools.database import Database
 from crito.tools.ledger import Ledger
 from crito.tools.limiter import Limiter
-from crito.tools.meter import Meter
+from crito.tools.meter import Meter, Spend
 from crito.tools.prices import price_of
 from crito.tools.scripted_model import ScriptedModel
 from crito.tools.structured import Speaker
@@ -59,7 +62,9 @@ def make_candidate(body: str = "Name the team.", **fields: Any) -> Candidate:
     return Candidate(**{"id": candidate_id(prompts), "prompts": prompts, "operator": "test", **fields})
 
 
-def make_outcome(candidate: str, example: Example, value: float | None, *, tokens: int = 10, text: str = "x") -> Outcome:
+def make_outcome(
+    candidate: str, example: Example, value: float | None, *, tokens: int = 10, text: str = "x"
+) -> Outcome:
     """An outcome with this score; None for a call that failed."""
     base = Outcome(candidate=candidate, example=example.id, output=text, usage=Usage(tokens_in=tokens))
     if value is None:
@@ -87,6 +92,34 @@ async def speaking(
     database = Database(path / "crito.db")
     try:
         yield Speaker(make_ledger(database), model, role=role), model
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def make_deps(
+    path: Path,
+    *,
+    answer: Callable[[ModelRequest], Any] = lambda _: "x",
+    agents: Callable[[ModelRequest], Any] = lambda _: "no",
+    verdict: Spend | None = None,
+    **fields: Any,
+) -> AsyncIterator[Deps]:
+    """What the nodes work with, over scripted models."""
+    database = Database(path / "crito.db")
+    models = (ScriptedModel(answer, name="scripted"), ScriptedModel(agents, name="scripted/agents"))
+    try:
+        async with wired(
+            make_task(**fields),
+            database,
+            "r",
+            parts=Parts(),
+            models=models,
+            preset=DEFAULT,
+            listener=silent,
+            verdict=verdict or Spend(),
+        ) as deps:
+            yield deps
     finally:
         await database.close()
 

@@ -121,7 +121,9 @@ class Database:
         self._queue: list[tuple[sa.Table, dict[str, Any], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
-    def read(self, query: sa.Select[Any], values: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
+    def read(
+        self, query: sa.Select[*tuple[Any, ...]], values: Mapping[str, Any] | None = None
+    ) -> Sequence[sa.Row[Any]]:
         """All rows of a query, as of now; ``values`` fill its bound parameters."""
         with self._guard():
             return self._reader.execute(query, values).fetchall()

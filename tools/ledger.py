@@ -10,21 +10,19 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-import structlog
 
 from crito.errors import BudgetExhausted, CallFailed, ProviderFailure
 from crito.protocols import Model, ModelReply, ModelRequest, Usage
 from crito.tools import telemetry
 from crito.tools.database import Database, calls
 from crito.tools.limiter import Limiter
+from crito.tools.logs import logger
 from crito.tools.meter import Meter, Spend
 from crito.tools.prices import Price
-
-log = structlog.get_logger()
 
 _TRIES = {"rate_limit": 8, "server": 5, "timeout": 3, "connection": 5, "garbage": 3, "empty": 2}
 _LONGEST_WAIT = 30.0
@@ -63,7 +61,7 @@ class Ledger:
         limiter: Limiter,
         price: Callable[[str], Price | None],
         timeout: float = 120.0,
-        pause: Callable[[float], asyncio.Future[None]] | None = None,
+        pause: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         self.database = database
         self.run = run
@@ -78,6 +76,7 @@ class Ledger:
         self._failures = 0
         self._answered = False
         self._down = ""
+        self._log = logger("crito.ledger", run=run)
         self._jitter = random.Random(run)  # noqa: S311 - spreads retries, keeps no secret
 
     async def call(self, model: Model, request: ModelRequest, *, role: str, sample: int = 0) -> Call:
@@ -137,38 +136,37 @@ class Ledger:
 
     async def _pay(self, model: Model, request: ModelRequest, key: str, role: str) -> ModelReply:
         price = self._price(model.name)
-        reserved = _upper_bound(request, price)
-        self.meter.reserve(reserved)
-        spent = Spend()
-        try:
-            async with self._limiter:
-                self._refuse()
-                started, clock = time.time(), time.monotonic()
+        reserved, spent = _upper_bound(request, price), Spend()
+        async with self._limiter:
+            self._refuse()
+            self.meter.reserve(reserved)  # not before: calls that only wait for their turn would hold the budget
+            started, clock = time.time(), time.monotonic()
+            try:
                 reply, error, attempts = await self._attempt(model, request)
                 self._count(error)
-            usage = reply.usage if reply else Usage()
-            usd = (reply.usd if reply else None) or (price.cost(usage) if price else None)
-            row = {
-                "key": key,
-                "status": "failed" if error else "ok",
-                "run": self.run,
-                "span": telemetry.current_span(),
-                "role": role,
-                "model": model.name,
-                "request": request.model_dump_json(exclude_defaults=True),
-                "reply": reply.text if reply else None,
-                "finish": reply.finish if reply else None,
-                "error": f"{error.kind}: {error}" if error else None,
-                **usage.model_dump(),
-                "usd": usd if reply else 0.0,
-                "started": started,
-                "seconds": time.monotonic() - clock,
-                "attempts": attempts,
-            }
-            spent = Spend(1, usage.tokens_in + usage.tokens_out, usd or 0.0)
-            await self.database.write(calls, row)
-        finally:
-            self.meter.settle(reserved, spent)
+                usage = reply.usage if reply else Usage()
+                usd = (reply.usd if reply else None) or (price.cost(usage) if price else None)
+                spent = Spend(1, usage.tokens_in + usage.tokens_out, usd or 0.0)
+            finally:
+                self.meter.settle(reserved, spent)
+        row = {
+            "key": key,
+            "status": "failed" if error else "ok",
+            "run": self.run,
+            "span": telemetry.current_span(),
+            "role": role,
+            "model": model.name,
+            "request": request.model_dump_json(exclude_defaults=True),
+            "reply": reply.text if reply else None,
+            "finish": reply.finish if reply else None,
+            "error": f"{error.kind}: {error}" if error else None,
+            **usage.model_dump(),
+            "usd": usd if reply else 0.0,
+            "started": started,
+            "seconds": time.monotonic() - clock,
+            "attempts": attempts,
+        }
+        await self.database.write(calls, row)
         if error:
             self._refuse(error)
             raise error
@@ -199,7 +197,7 @@ class Ledger:
                 return None, error, attempt
             self.retries += 1
             wait = error.retry_after or self._jitter.uniform(0.5, 1.0) * min(_LONGEST_WAIT, 0.5 * 2**attempt)
-            log.debug("retry", model=model.name, kind=error.kind, attempt=attempt, wait=round(wait, 2))
+            self._log.debug("retry", model=model.name, kind=error.kind, attempt=attempt, wait=round(wait, 2))
             await self._pause(min(wait, _LONGEST_WAIT, max(0.0, self.meter.seconds_left())))
 
     def _refuse(self, cause: CallFailed | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from crito.protocols import Usage
 
 _TABLE = "model_prices_and_context_window_backup.json"
-_FREE = ("local/", "scripted")
+_FREE = ("local/", "scripted", "program/")
 
 
 class Price(NamedTuple):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 
-from crito.prompt import Prompt
-from crito.protocols import Model, ModelRequest, Output
+from crito.errors import CallFailed
+from crito.prompt import Message, Prompt
+from crito.protocols import Model, ModelReply, ModelRequest, Output
 from crito.tools.ledger import Ledger
 
 TargetFunction = Callable[[Mapping[str, Prompt], Mapping[str, str]], Awaitable[str]]
 
 
 class ChatTarget:
-    """Renders the prompt ``main`` and asks one model.
+    """Renders the prompt ``main`` (or the only one there is) and asks one model.
 
     Args:
         ledger: Pays for the calls.
@@ -27,7 +29,8 @@ class ChatTarget:
 
     async def run(self, prompts: Mapping[str, Prompt], inputs: Mapping[str, str], *, sample: int = 0) -> Output:
         """See :class:`crito.protocols.Target`."""
-        request = ModelRequest(messages=tuple(prompts["main"].render(inputs)), max_tokens=self._max_tokens)
+        prompt = prompts.get("main") or next(iter(prompts.values()))
+        request = ModelRequest(messages=tuple(prompt.render(inputs)), max_tokens=self._max_tokens)
         call = await self._ledger.call(self._model, request, role="target", sample=sample)
         return Output(
             text=call.reply.text,
@@ -37,13 +40,49 @@ class ChatTarget:
         )
 
 
-class FunctionTarget:
-    """The user's own program as a target; its model calls are its own business and are not in the bill."""
+class ProgramTarget:
+    """The user's own program. Its runs go through the ledger like model calls: paid once, counted, resumable.
 
-    def __init__(self, function: TargetFunction) -> None:
-        self._function = function
+    What the program itself spends is its own business: a run counts as one call without tokens.
+
+    Args:
+        ledger: Counts the runs.
+        function: Async callable of (prompts by module, inputs) that gives the answer's text.
+    """
+
+    def __init__(self, ledger: Ledger, function: TargetFunction) -> None:
+        self._ledger = ledger
+        self._program = _Program(function, ledger.run)
 
     async def run(self, prompts: Mapping[str, Prompt], inputs: Mapping[str, str], *, sample: int = 0) -> Output:
-        """See :class:`crito.protocols.Target`; any exception of the function is the user's bug and is raised."""
-        del sample
-        return Output(text=await self._function(prompts, inputs))
+        """See :class:`crito.protocols.Target`."""
+        named = {name: prompt.model_dump(mode="json") for name, prompt in prompts.items()}
+        whole = json.dumps({"prompts": named, "inputs": dict(inputs)}, ensure_ascii=False)
+        request = ModelRequest(messages=(Message(role="user", content=whole),))
+        call = await self._ledger.call(self._program, request, role="target", sample=sample)
+        return Output(text=call.reply.text, call_keys=(call.key,))
+
+
+class _Program:
+    """A user's function in the shape of a model, so that the ledger can keep its answers."""
+
+    def __init__(self, function: TargetFunction, run: str) -> None:
+        # The run is in the name, and so in the cache's key: between runs the user may have changed the program.
+        self.name = f"program/{getattr(function, '__qualname__', type(function).__name__)}#{run}"
+        self._function = function
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        """Run the program; whatever it raises is a failed call, not a wrong answer."""
+        whole = json.loads(request.messages[0].content)
+        prompts = {name: Prompt.model_validate(prompt) for name, prompt in whole["prompts"].items()}
+        try:
+            return ModelReply(text=await self._function(prompts, whole["inputs"]))
+        except CallFailed:
+            raise
+        except Exception as error:
+            raise CallFailed(
+                "program", f"{self.name} raised {type(error).__name__}: {error}", retryable=False
+            ) from error
+
+    async def aclose(self) -> None:
+        """There is nothing to give back."""

@@ -1,7 +1,8 @@
 """What Crito itself costs: import, start of the command line, workflow per round, memory.
 
-Run it with `python tests/bench/overhead.py`. Medians of --rounds processes; prints one JSON object. Workflow overhead is
-the time of a run with a scripted model that is spent outside the spans of its nodes (state, checkpoints, screening, memory), divided by its rounds.
+Run it with `python tests/bench/overhead.py`; it prints one JSON object with medians over processes. Workflow overhead
+is the time of a run with a scripted model outside the spans of its nodes (state, checkpoints, screening, memory), by
+round.
 """
 
 from __future__ import annotations

@@ -86,9 +86,9 @@ async def test_a_file_that_is_not_ours_to_use_is_refused_and_not_touched(
     harm(path)
     before = path.read_bytes()
     task = toy_task("http://127.0.0.1:9")
-    for refused in (lambda: aoptimize(task, database=path), lambda: aresume("r", database=path)):
+    for start in (aoptimize(task, database=path), aresume("r", database=path)):
         with pytest.raises(BadInput, match=words) as caught:
-            await refused()
+            await start
         assert str(caught.value).startswith(f"{path}: ")
         assert len(str(caught.value).splitlines()) == 1
     assert path.read_bytes() == before
@@ -102,7 +102,7 @@ async def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
 async def test_resuming_without_a_database_makes_none(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="there is no run database here"):
         await aresume("r", database=tmp_path / "none.db")
-    assert list(tmp_path.iterdir()) == []
+    assert not [*tmp_path.iterdir()]  # noqa: ASYNC240 - nothing else runs
 
 
 async def test_resuming_an_unknown_run_says_where_the_known_ones_are(tmp_path: Path) -> None:

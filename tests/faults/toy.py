@@ -1,4 +1,4 @@
-"""A small task, and a provider's answers to it that reward demonstrations and rules, so that a search has a way to go."""
+"""A small task, and a provider's answers that reward demonstrations and rules, so that a search has a way to go."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _WISHES = ("arrived broken", "never came", "is the wrong colour", "came twice", 
 
 
 def toy_task(url: str, *, budget: Budget | None = None, concurrency: int = 4, seed: int = 0, name: str = "toy") -> Task:
-    """Find the order code in 40 messages; ``endpoint/{url}#m`` answers."""
-    rows = [_row(number) for number in range(40)]
+    """Find the order code in 40 messages, others for each seed; ``endpoint/{url}#m`` answers."""
+    rows = [_row(40 * seed + number) for number in range(40)]
     return Task(
         name=name,
         description="Find the order code in the message.",
@@ -37,7 +37,7 @@ def toy_task(url: str, *, budget: Budget | None = None, concurrency: int = 4, se
 
 
 def _row(number: int) -> Example:
-    code = f"{chr(65 + number % 26)}{4000 + 37 * number}"
+    code = f"{chr(65 + number % 26)}{4000 + 37 * number % 2000}"
     text = f"My {_THINGS[number % 8]} {_WISHES[number % 5]}, the order is {code}, please help."
     inputs = {"input": text}
     return Example(id=example_id(inputs), inputs=inputs, expected=code)
@@ -48,7 +48,7 @@ def answer(body: Body) -> str:
     texts = [str(message["content"]) for message in body["messages"]]
     if "follows this schema" in "".join(texts):
         return _agent("\n".join(texts))
-    found = re.findall(r"[A-Z]4\d{3}|[A-Z]5\d{3}", texts[-1])
+    found = re.findall(r"[A-Z][45]\d{3}", texts[-1])
     code = found[-1] if found else "unknown"
     shown = sum(message["role"] == "assistant" for message in body["messages"])
     chance = 5 + 7 * min(6, shown) + 18 * ("nothing else" in "".join(texts)) + 8 * ("Code:" in texts[-1])

@@ -152,9 +152,9 @@ async def test_braces_in_the_data_are_shown_as_they_are(tmp_path: Path) -> None:
 
 
 async def test_long_texts_are_cut(tmp_path: Path) -> None:
-    long = (make_example("word " * 500),)
+    long = (make_example("lorem " * 500),)
     _, shown = await review(tmp_path, {"hypotheses": [hypothesis(long[0].id)]}, wrong=long)
-    assert shown.count("word") <= 601 // 5
+    assert shown.count("lorem") == 100
 
 
 async def test_what_was_tried_is_listed(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ async def test_the_first_reply_to_a_key_stays_and_the_second_bill_is_kept(tmp_pa
     await one.write(calls, call_row("k", reply="first", run="a"))
     await other.write(calls, call_row("k", reply="second", run="b"))
     rows = one.read(sa.select(calls.c.run, calls.c.status, calls.c.reply))
-    assert rows == [("a", "ok", "first"), ("b", "double", "second")]
+    assert [tuple(row) for row in rows] == [("a", "ok", "first"), ("b", "double", "second")]
     await one.close()
     await other.close()
 
@@ -138,7 +138,7 @@ async def test_a_run_has_a_status(tmp_path: Path) -> None:
     database.add_run("r", name="toy", preset="default", task="{}")
     database.update_run("r", status="done", result="{}")
     rows = database.read(sa.select(runs.c.name, runs.c.status, runs.c.result))
-    assert rows == [("toy", "done", "{}")]
+    assert [tuple(row) for row in rows] == [("toy", "done", "{}")]
     await database.close()
 
 

@@ -1,7 +1,6 @@
 import pytest
 
 from crito.agents.edits import add_rule, answer_only, cues, structural
-from crito.errors import PatchRejected
 from crito.patch import Patch
 from crito.prompt import Prompt, Section
 from crito.records import FailureLabel, Hypothesis
@@ -27,7 +26,10 @@ def applied(before: Prompt, patch: Patch | None) -> Prompt:
         (prompt(), "- Answer in lower case."),
         (prompt(TASK), "Name the team. Answer in lower case."),
         (prompt(ROLE, TASK), "You sort mail.\n\nName the team.\n\n- Answer in lower case."),
-        (prompt(TASK, Section(name="rules", body=("One word.",))), "Name the team.\n\n- One word.\n- Answer in lower case."),
+        (
+            prompt(TASK, Section(name="rules", body=("One word.",))),
+            "Name the team.\n\n- One word.\n- Answer in lower case.",
+        ),
         (prompt(TASK, Section(name="rules", body="One word.")), "Name the team.\n\nOne word.\nAnswer in lower case."),
         (prompt(Section(name="rules", body="One word.")), "One word.\nAnswer in lower case."),
         (prompt(Section(name="steps", body=("Read.",))), "- Read.\n\n- Answer in lower case."),
@@ -46,8 +48,7 @@ def test_a_rule_that_stands_there_is_not_added_again() -> None:
 
 def test_frozen_rules_refuse_another_rule() -> None:
     before = prompt(TASK, Section(name="rules", body=("One word.",)), frozen=("rules",))
-    with pytest.raises(PatchRejected, match="'rules' is frozen"):
-        applied(before, add_rule(before, RULE))
+    assert add_rule(before, RULE) is None
 
 
 def test_the_labels_are_listed_where_there_are_some() -> None:
@@ -78,8 +79,10 @@ def test_a_template_of_the_users_own_gets_no_cue(before: Prompt) -> None:
 
 @pytest.mark.parametrize(
     ("label", "count"),
-    [("wrong_format", 4), ("verbose", 4), ("off_label", 4), ("refusal", 4), ("truncated", 4), ("empty", 4)]
-    + [("wrong_content", 0), ("near_miss", 0)],
+    [
+        *(("wrong_format", 4), ("verbose", 4), ("off_label", 4), ("refusal", 4), ("truncated", 4), ("empty", 4)),
+        *(("wrong_content", 0), ("near_miss", 0)),
+    ],
 )
 def test_structural_failures_get_edits_and_others_none(label: FailureLabel, count: int) -> None:
     cause = Hypothesis(label=label, examples=("e",), direction="x")

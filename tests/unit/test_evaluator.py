@@ -13,8 +13,8 @@ from crito.protocols import Output, Usage
 from crito.records import Outcome
 from crito.task import Example, Score
 from crito.tools.database import Database
-from crito.tools.target import FunctionTarget
-from tests.builders import make_candidate, make_examples
+from crito.tools.target import ProgramTarget
+from tests.builders import make_candidate, make_examples, make_ledger
 
 EXAMPLES = make_examples(4)
 CANDIDATE = make_candidate()
@@ -44,10 +44,15 @@ def down(text: str) -> CallFailed:
 
 
 @pytest.fixture
-async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
-    database = Database(tmp_path / "crito.db")
-    yield Archive(database, "r")
-    await database.close()
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(tmp_path / "crito.db")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def archive(database: Database) -> Archive:
+    return Archive(database, "r")
 
 
 async def test_outcomes_come_in_the_order_of_the_examples(archive: Archive) -> None:
@@ -132,21 +137,23 @@ async def test_each_outcome_is_announced_once(archive: Archive) -> None:
     assert [o.example for o in heard] == [e.id for e in EXAMPLES]
 
 
-async def test_requests_of_one_candidate_go_out_together(archive: Archive) -> None:
+async def test_requests_of_one_candidate_go_out_together(archive: Archive, database: Database) -> None:
     waiting = asyncio.Barrier(len(EXAMPLES))
 
     async def answer(prompts: Mapping[str, Prompt], inputs: Mapping[str, str]) -> str:
         await asyncio.wait_for(waiting.wait(), 5)
         return "billing"
 
-    outcomes = await Evaluator(FunctionTarget(answer), right, archive).evaluate(CANDIDATE, EXAMPLES)
+    target = ProgramTarget(make_ledger(database), answer)
+    outcomes = await Evaluator(target, right, archive).evaluate(CANDIDATE, EXAMPLES)
     assert all(o.right for o in outcomes)
 
 
-async def test_a_program_gets_all_modules_prompts(archive: Archive) -> None:
+async def test_a_program_gets_all_modules_prompts(archive: Archive, database: Database) -> None:
     async def program(prompts: Mapping[str, Prompt], inputs: Mapping[str, str]) -> str:
         return "+".join(prompts[name].instructions() for name in ("find", "answer"))
 
     several = make_candidate(prompts={"find": make_candidate("Find.").main, "answer": make_candidate("Answer.").main})
-    (outcome,) = await Evaluator(FunctionTarget(program), right, archive).evaluate(several, EXAMPLES[:1])
+    target = ProgramTarget(make_ledger(database), program)
+    (outcome,) = await Evaluator(target, right, archive).evaluate(several, EXAMPLES[:1])
     assert outcome.output == "Find.+Answer."

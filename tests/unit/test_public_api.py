@@ -17,7 +17,7 @@ PUBLIC = [
 
 
 def run(code: str) -> str:
-    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return got.stdout.strip()
 
 

@@ -1,7 +1,7 @@
-import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,9 +130,9 @@ def worst_cost(contenders: int, examples: int, block: int) -> int:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_race_keeps_to_its_calls_and_ends_the_same_way_twice(tmp_path: Path, seed: int) -> None:
-    rng = random.Random(seed)
+    rng = np.random.default_rng(seed)
     count = contenders_for(100, 24, 8)
-    scores = {f"c{n}": [rng.choice([0.0, 1.0]) for _ in EXAMPLES] for n in range(count)}
+    scores = {f"c{n}": rng.integers(0, 2, len(EXAMPLES)).astype(float).tolist() for n in range(count)}
     found = []
     for run in ("one", "two"):
         database = Database(tmp_path / f"{run}.db")

@@ -116,7 +116,9 @@ async def test_one_failed_call_does_not_cost_the_other_hypotheses(tmp_path: Path
         return '{"edits": [{"op": "add", "path": "rules", "text": "Lower case."}]}'
 
     candidate = make_candidate(prompt=LISTED)
-    critique = Critique(candidate=candidate.id, hypotheses=(hypothesis("Idea 0 is bad."), hypothesis("Idea 1 is good.")))
+    critique = Critique(
+        candidate=candidate.id, hypotheses=(hypothesis("Idea 0 is bad."), hypothesis("Idea 1 is good."))
+    )
     async with speaking(tmp_path, answer) as (speaker, _):
         found = await Rewriter(speaker, make_task()).synthesize(candidate, critique)
     assert [idea.direction for idea, _ in found] == ["Idea 1 is good."]

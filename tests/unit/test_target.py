@@ -12,7 +12,7 @@ from crito.tools.ledger import Ledger, call_key
 from crito.tools.limiter import Limiter
 from crito.tools.meter import Meter
 from crito.tools.scripted_model import ScriptedModel
-from crito.tools.target import ChatTarget, FunctionTarget
+from crito.tools.target import ChatTarget, ProgramTarget
 
 PROMPTS = {"main": Prompt.from_text("Say it loudly.")}
 
@@ -60,18 +60,26 @@ async def test_a_failed_call_is_raised_and_not_an_answer(database: Database) -> 
         await ChatTarget(ledger_on(database), model, max_tokens=9).run(PROMPTS, {"input": "hi"})
 
 
-async def test_a_users_function_is_a_target() -> None:
-    async def shout(prompts: Mapping[str, Prompt], inputs: Mapping[str, str]) -> str:
-        return f"{prompts['main'].instructions()} {inputs['input'].upper()}"
-
-    target: Target = FunctionTarget(shout)
-    output = await target.run(PROMPTS, {"input": "hi"})
-    assert (output.text, output.call_keys) == ("Say it loudly. HI", ())
+async def shout(prompts: Mapping[str, Prompt], inputs: Mapping[str, str]) -> str:
+    return f"{prompts['main'].instructions()} {inputs['input'].upper()}"
 
 
-async def test_a_bug_in_a_users_function_is_raised() -> None:
+async def test_a_users_program_is_a_target(database: Database) -> None:
+    target: Target = ProgramTarget(ledger_on(database), shout)
+    assert (await target.run(PROMPTS, {"input": "hi"})).text == "Say it loudly. HI"
+
+
+async def test_a_run_of_a_program_is_kept_and_counted_once(database: Database) -> None:
+    ledger = ledger_on(database)
+    target = ProgramTarget(ledger, shout)
+    first, second = await target.run(PROMPTS, {"input": "hi"}), await target.run(PROMPTS, {"input": "hi"})
+    assert first == second
+    assert (ledger.meter.spent.calls, ledger.hits) == (1, 1)
+
+
+async def test_a_program_that_raises_is_a_failed_call_and_not_an_answer(database: Database) -> None:
     async def broken(prompts: Mapping[str, Prompt], inputs: Mapping[str, str]) -> str:
         raise KeyError("oops")
 
-    with pytest.raises(KeyError):
-        await FunctionTarget(broken).run(PROMPTS, {"input": "hi"})
+    with pytest.raises(CallFailed, match="KeyError"):
+        await ProgramTarget(ledger_on(database), broken).run(PROMPTS, {"input": "hi"})

@@ -1,0 +1,30 @@
+import pytest
+
+from crito.graph.allowance import as_state, calls_left
+from crito.task import Budget
+from crito.tools.meter import Spend
+
+SPENT = {"calls": 10.0, "tokens": 1000.0, "usd": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("budget", "verdict", "left"),
+    [
+        (Budget(calls=100), Spend(), 90),
+        (Budget(calls=100), Spend(calls=24), 66),
+        (Budget(calls=20), Spend(calls=24), 0),
+        (Budget(tokens=5000), Spend(tokens=1000), 30),  # 100 tokens a call
+        (Budget(usd=2.0), Spend(usd=0.5), 20),  # 5 cents a call
+        (Budget(calls=100, tokens=2000), Spend(), 10),  # the tightest counts
+    ],
+)
+def test_calls_left_after_the_verdicts_part(budget: Budget, verdict: Spend, left: int) -> None:
+    assert calls_left(budget, SPENT, verdict) == left
+
+
+def test_free_calls_are_limited_by_nothing_but_their_number() -> None:
+    assert calls_left(Budget(calls=50, usd=1.0), {"calls": 10.0, "tokens": 0.0, "usd": 0.0}, Spend()) == 40
+
+
+def test_a_run_that_has_paid_nothing_can_still_be_told() -> None:
+    assert calls_left(Budget(calls=50), as_state(Spend()), Spend()) == 50
