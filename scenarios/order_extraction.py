@@ -1,7 +1,8 @@
 """Find the order number in a customer's message: `uv run scenarios/order_extraction.py`.
 
-The task is in order_extraction.yaml, the messages are in data/. No key is needed: the embedded model does
-the task. The options are those of `crito optimize`: --model NAME for another model, --budget-calls N, --seed N, --json, --help.
+The task is in order_extraction.yaml, the messages are in data/. No key is needed: the embedded model does the
+task. The options are those of `crito optimize`: --model NAME for another model, --budget-calls N, --seed N, --json,
+--help.
 """
 
 import sys

@@ -1,7 +1,8 @@
 """Route a support message to one of four teams: `uv run scenarios/ticket_triage.py`.
 
-The task is in ticket_triage.yaml, the messages are in data/. No key is needed: the embedded model does
-the task. The options are those of `crito optimize`: --model NAME for another model, --budget-calls N, --seed N, --json, --help.
+The task is in ticket_triage.yaml, the messages are in data/. No key is needed: the embedded model does the
+task. The options are those of `crito optimize`: --model NAME for another model, --budget-calls N, --seed N, --json,
+--help.
 """
 
 import sys
