@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -72,13 +73,10 @@ class Rewriter:
         Raises:
             BudgetExhausted: A call does not fit.
         """
-        found = []
-        for hypothesis in critique.hypotheses:
-            case = f"Direction ({hypothesis.label}, section {hypothesis.section}): {hypothesis.direction}"
-            patch = await self._patch(candidate.main, case)
-            if patch is not None:
-                found.append((hypothesis, patch))
-        return found
+        directions = [f"Direction ({h.label}, section {h.section}): {h.direction}" for h in critique.hypotheses]
+        patches = await asyncio.gather(*(self._patch(candidate.main, direction) for direction in directions))
+        pairs = zip(critique.hypotheses, patches, strict=True)
+        return [(hypothesis, patch) for hypothesis, patch in pairs if patch is not None]
 
     async def compress(self, candidate: Candidate) -> Patch | None:
         """A patch that shortens the instructions, or None when there is no reply that can be used.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Literal
 
@@ -93,26 +94,17 @@ async def screen(state: RunState, runtime: Runtime[Deps]) -> RunState:
             known.append(candidate)
         else:
             rejected[candidate.id] = ("screened", reason)
-    room = contenders_for(state["calls"], len(deps.val), deps.preset.block)
-    return {"rejected": rejected, "alive": kept[: 2 * room]}
+    return {"rejected": rejected, "alive": kept}
 
 
 async def repair(state: RunState, runtime: Runtime[Deps]) -> RunState:
     """Let through only what mends a cited failure and breaks no cited success."""
     deps = runtime.context
-    rejected = dict(state["rejected"])
-    kept: list[str] = []
     with deps.tracer.span("execute_tool", "repair", round=state["round"]):
-        try:
-            for candidate in (deps.archive.candidate(c) for c in state["alive"]):
-                reason = await _unrepaired(deps, candidate)
-                if reason is None:
-                    kept.append(candidate.id)
-                else:
-                    rejected[candidate.id] = ("no_repair", reason)
-        except BudgetExhausted:
-            pass  # the rest has no calls left to race with; decide sees that and ends the search
-    return {"rejected": rejected, "alive": kept}
+        reasons = await asyncio.gather(*(_unrepaired(deps, deps.archive.candidate(c)) for c in state["alive"]))
+    found = dict(zip(state["alive"], reasons, strict=True))
+    failed = {c: ("no_repair", reason) for c, reason in found.items() if reason is not None}
+    return {"rejected": {**state["rejected"], **failed}, "alive": [c for c in state["alive"] if c not in failed]}
 
 
 async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
@@ -251,7 +243,10 @@ async def _unrepaired(deps: Deps, candidate: Candidate) -> str | None:
     keeps = [train[i] for i in candidate.keeps if i not in shown]
     if not mends:
         return None
-    await deps.evaluator.evaluate(candidate, [*mends, *keeps])
+    try:
+        await deps.evaluator.evaluate(candidate, [*mends, *keeps])
+    except BudgetExhausted as error:
+        return f"it was not tried: {error}"
     parent = candidate.parents[0]
     before = {e.id: o for e in [*mends, *keeps] if (o := deps.archive.outcome(parent, e.id))}
     after = {e.id: o for e in [*mends, *keeps] if (o := deps.archive.outcome(candidate.id, e.id))}
