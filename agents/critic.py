@@ -72,6 +72,7 @@ class Critic:
         *,
         labels: Mapping[str, FailureLabel],
         tried: Sequence[Attempt] = (),
+        focus: str = "",
     ) -> Critique:
         """Explain the wrong cases. A hypothesis that cites none of them is left out.
 
@@ -81,6 +82,7 @@ class Critic:
             right: Cases it got right, which a change must not break.
             labels: What the diagnostics computed for each wrong case, by example id.
             tried: Earlier attempts on this candidate.
+            focus: What the planner wants looked at.
 
         Raises:
             ReplyUnusable: The reply could not be read.
@@ -88,6 +90,8 @@ class Critic:
             BudgetExhausted: The call does not fit.
         """
         case = self._case(candidate, wrong, right, labels, tried)
+        if focus:
+            case += f"\n\nThe planner asks you to look at: {focus}"
         messages = [Message(role=m.role, content=m.content) for m in CRITIC.render({"case": case})]
         reply = await self._speaker.ask(messages, CritiqueReply)
         known = {example.id for example, _ in wrong}
@@ -120,7 +124,7 @@ class Critic:
             f"The task: {self._task.description}",
             f"How the prompt is laid out: sections ({', '.join(s.name for s in prompt.sections) or 'none'}) in the "
             f"{prompt.layout.instructions} message, then {len(prompt.demos)} demonstrations, then the input.",
-            quoted("prompt", prompt.instructions() or "(no instructions)"),
+            quoted("prompt", "\n\n".join(part for part in (prompt.instructions(), prompt.template) if part)),
             "Wrong:",
             *(self._shown(e, o, labels.get(e.id)) for e, o in wrong),
             "Right:",

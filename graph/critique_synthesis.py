@@ -55,11 +55,11 @@ async def propose(
     if not evidence.wrong:
         return []
     computed = diagnosed(deps, parent, evidence)
-    critique = await _critique(deps, parent, evidence, round_number) if ask else None
+    critique = await _critique(deps, parent, evidence, round_number, focus) if ask else None
     found: dict[str, Candidate] = {}
     if critique is not None:
         for hypothesis, patch in await deps.rewriter.synthesize(parent, critique):
-            _keep(found, parent, patch, hypothesis, evidence, round_number=round_number, author="rewriter", focus=focus)
+            _keep(found, parent, patch, hypothesis, evidence, round_number=round_number, author="rewriter")
     for hypothesis, patch in structural(parent.main, deps.task, computed.hypotheses):
         _keep(found, parent, patch, hypothesis, evidence, round_number=round_number)
     shown = _show_failures(parent, evidence)
@@ -118,12 +118,16 @@ _DIRECTIONS: dict[FailureLabel, str] = {
 }
 
 
-async def _critique(deps: Deps, parent: Candidate, evidence: Evidence, round_number: int) -> Critique | None:
+async def _critique(
+    deps: Deps, parent: Candidate, evidence: Evidence, round_number: int, focus: str
+) -> Critique | None:
     labels = {e.id: label for e, o in evidence.wrong if (label := diagnose(o, e, deps.task)) is not None}
     tried = deps.attempts.before(round_number, parent=parent.id)
     with deps.tracer.span("invoke_agent", "critic", candidate=parent.id) as span:
         try:
-            critique = await deps.critic.review(parent, evidence.wrong, evidence.right, labels=labels, tried=tried)
+            critique = await deps.critic.review(
+                parent, evidence.wrong, evidence.right, labels=labels, tried=tried, focus=focus
+            )
         except (ReplyUnusable, CallFailed) as error:
             span.set_attribute("crito.unusable", str(error)[:200])
             return None
@@ -150,9 +154,8 @@ def _keep(
     *,
     round_number: int,
     author: str = "code",
-    focus: str = "",
 ) -> None:
-    text = f"{hypothesis.label}: {patch.rationale or hypothesis.direction}" + (f" (focus: {focus})" if focus else "")
+    text = f"{hypothesis.label}: {patch.rationale or hypothesis.direction}"
     try:
         candidate = child(
             parent,

@@ -19,8 +19,8 @@ from crito.records import Candidate, child
 from crito.task import Example, Task
 from crito.tools.limits import message_tokens
 
-_SIZES = (2, 4, 6, 8, 12)
-_DEMO_TOKENS = 220
+_SIZES = (2, 4, 6, 8, 10, 12)
+_DEMO_TOKENS = 280
 """Tokens that a set of demonstrations may take, about: they are paid for in every use."""
 _RULE, _CUE = 0.8, 0.5
 """How often an opening candidate has the answer rule and an answer cue."""
@@ -109,10 +109,11 @@ async def harvest(deps: Deps, parent: Candidate) -> list[Demo]:
 
 
 def sample(demos: Sequence[Demo], task: Task, rng: np.random.Generator) -> list[Demo]:
-    """A random set: short ones preferred (they are paid for in every use), labels as even as they can be."""
+    """A random set: short ones and large sets preferred, labels as even as they can be."""
     ordered = sorted(demos, key=lambda d: sum(len(v) for v in d.inputs.values()))
     short = ordered[: max(len(ordered) * 2 // 3, 1)]
-    size = min(int(rng.choice(_sizes(short, task))), len(short))
+    sizes = np.array(_sizes(short, task))
+    size = min(int(rng.choice(sizes, p=sizes / sizes.sum())), len(short))
     shuffled = [short[i] for i in rng.permutation(len(short))]
     if not task.labels:
         return shuffled[:size]

@@ -10,7 +10,7 @@ class Preset(BaseModel):
 
     Attributes:
         opening: Share of the search budget for the opening: demonstrations and layouts around the seed.
-        round: Share of the search budget for one later round.
+        round: Share of the search budget for one later round; ``compress`` for one that compresses.
         steps: Parents worked on in one round.
         block: Validation examples of one race block.
         alpha: Level of the paired tests that eliminate a candidate from a race.
@@ -22,8 +22,9 @@ class Preset(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     name: str
-    opening: float = Field(default=0.55, gt=0, le=1)
+    opening: float = Field(default=0.5, gt=0, le=1)
     round: float = Field(default=0.2, gt=0, le=1)
+    compress: float = Field(default=0.1, gt=0, le=1)
     steps: int = Field(default=3, gt=0)
     block: int = Field(default=8, gt=0)
     alpha: float = Field(default=0.2, gt=0, lt=0.5)

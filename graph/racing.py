@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from crito.memory.archive import Archive
 from crito.records import Candidate
 from crito.task import Example
 from crito.tools.stats import eliminated
+from crito.tools.together import together
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ async def race(
     for start in range(0, len(examples), block):
         if not alive:
             break
-        await asyncio.gather(*(evaluator.evaluate(c, examples[start : start + block]) for c in alive))
+        await together(evaluator.evaluate(c, examples[start : start + block]) for c in alive)
         done = examples[: start + block]
         if len(done) == len(examples):
             break
         beaten = _beaten(archive, [c.id for c in alive], rival, done, alpha)
         dropped.update(dict.fromkeys(beaten, f"beaten after {len(done)} examples"))
         alive = [c for c in alive if c.id not in beaten]
-        ranked = sorted(alive, key=lambda c: -archive.mean(c.id, done))
+        ranked = sorted(alive, key=lambda c: -archive.gain(c.id, rival, done))
         places = max(1, -(-len(ranked) // 2))
         for candidate in ranked[places:]:
             dropped[candidate.id] = f"in the lower half after {len(done)} examples"

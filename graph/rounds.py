@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Literal
 
@@ -22,6 +21,7 @@ from crito.records import Brief, Candidate, Plan, Step, candidate_id
 from crito.tools.diagnostics import flips
 from crito.tools.guards import screen as guard
 from crito.tools.stats import non_inferior
+from crito.tools.together import together
 
 _DEAF = 2
 """After so many critiques that led to no patch the agents' model is not asked again in this run: it is too weak."""
@@ -101,7 +101,7 @@ async def repair(state: RunState, runtime: Runtime[Deps]) -> RunState:
     """Let through only what mends a cited failure and breaks no cited success."""
     deps = runtime.context
     with deps.tracer.span("execute_tool", "repair", round=state["round"]):
-        reasons = await asyncio.gather(*(_unrepaired(deps, deps.archive.candidate(c)) for c in state["alive"]))
+        reasons = await together(_unrepaired(deps, deps.archive.candidate(c)) for c in state["alive"])
     found = dict(zip(state["alive"], reasons, strict=True))
     failed = {c: ("no_repair", reason) for c, reason in found.items() if reason is not None}
     return {"rejected": {**state["rejected"], **failed}, "alive": [c for c in state["alive"] if c not in failed]}
@@ -138,7 +138,7 @@ async def remember(state: RunState, runtime: Runtime[Deps]) -> RunState:
     deps = runtime.context
     incumbent = state["incumbent"]
     accepted = _accepted(deps, state)
-    best = max(accepted, key=lambda c: deps.archive.mean(c, deps.val), default=incumbent)
+    best = max(accepted, key=lambda c: deps.archive.gain(c, incumbent, deps.val), default=incumbent)
     if state["stage"] == "compress" and accepted:
         best = min(accepted, key=lambda c: tokens_per_use(deps, c))
     await deps.attempts.record(*_attempts(deps, state, accepted))
@@ -162,24 +162,25 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
     deps.ledger.meter.keep_for_verdict(reserve)
     left = calls_left(deps.task.budget, state["spent"], reserve)
     total = left + int(state["spent"]["calls"])
-    perfect = deps.archive.mean(state["incumbent"], deps.val) >= 1.0
+    perfect = set(deps.archive.scores(state["incumbent"], deps.val)) == {1.0}
     stage = state["stage"]
     improved = state["stale"] == 0
     match stage:
         case "opening":
-            following = "compress" if perfect else "search"
+            following = "compress" if perfect else "sweep"
         case "search":
             go_on = not perfect and state["stale"] < preset.patience and left > preset.reserve * total
             following = "search" if go_on else "compress"
         case "compress":
             following = "compress" if improved else ("" if perfect else "sweep")
-        case "sweep":
-            following = ""
+        case "sweep":  # once over what the opening found, once at the end over everything
+            following = "search" if state["round"] == 1 and not perfect else ""
     if left < len(deps.val) or deps.ledger.meter.seconds_left() <= 0:
         return Command(update={"stopped": "the budget of the search is used up"}, goto="verdict")
     if not following or state["round"] >= preset.rounds:
         return Command(update={"stopped": "no further gain was found"}, goto="verdict")
-    calls = min(left, max(len(deps.val), int(preset.round * total)))
+    share = preset.compress if following == "compress" else preset.round
+    calls = min(left, max(len(deps.val), int(share * total)))
     return Command(update={"stage": following, "round": state["round"] + 1, "calls": calls}, goto="plan")
 
 
@@ -318,6 +319,6 @@ def _pool(deps: Deps, ids: Sequence[str], best: str) -> list[str]:
     unique = list(dict.fromkeys(ids))
     if len(unique) <= _POOL:
         return unique
-    ranked = sorted(unique, key=lambda c: -deps.archive.mean(c, deps.val))
+    ranked = sorted(unique, key=lambda c: -deps.archive.gain(c, best, deps.val))
     kept = {*ranked[:_POOL], best, unique[0]}
     return [c for c in unique if c in kept]

@@ -87,6 +87,11 @@ class Archive:
         pairs = zip(self.scores(candidate_id, examples), self.scores(other_id, examples), strict=True)
         return [mine - theirs for mine, theirs in pairs if mine is not None and theirs is not None]
 
+    def gain(self, candidate_id: str, other_id: str, examples: Sequence[Example]) -> float:
+        """Mean paired difference candidate - other; 0 where no example was answered by both."""
+        differences = self.differences(candidate_id, other_id, examples)
+        return sum(differences) / len(differences) if differences else 0.0
+
     def front(self, pool: Sequence[str], examples: Sequence[Example]) -> dict[str, int]:
         """Instance-level Pareto front: how many examples each candidate leads on (GEPA's parent weights).
 

@@ -113,12 +113,10 @@ def _text_objections(prompt: Prompt, before: Prompt) -> Iterator[str]:
         yield "neither instructions nor demonstrations are left"
     said = _texts(before)
     old_sentences = set(_sentences(said))
-    for section in prompt.sections:
-        parts = (section.body,) if isinstance(section.body, str) else section.body
-        for part in parts:
-            fresh = [sentence for sentence in _sentences([part]) if sentence not in old_sentences]
-            if fresh:
-                yield from _written_objections(section.name, part, fresh, "\n".join(said))
+    for place, text in _places(prompt):
+        fresh = [sentence for sentence in _sentences([text]) if sentence not in old_sentences]
+        if fresh:
+            yield from _written_objections(place, text, fresh, "\n".join(said))
 
 
 def _written_objections(section: str, text: str, fresh: Sequence[str], said: str) -> Iterator[str]:
@@ -155,7 +153,7 @@ def _demo_objections(demos: Iterable[Demo], task: Task) -> Iterator[str]:
 
 def _copy_objections(prompt: Prompt, task: Task) -> Iterator[str]:
     """Copied data in the instructions (algorithm of the copy guard: longest common token run, or answers verbatim)."""
-    seed = [text for p in task.prompts.values() for text in (*_texts(p), p.template)]
+    seed = [text for p in task.prompts.values() for text in _texts(p)]
     own = [_tokens(text) for text in (*seed, task.description, *task.requirements, *task.labels)]
     written = [_tokens(text) for text in _texts(prompt)]
     if all(tokens in own for tokens in written):
@@ -249,7 +247,13 @@ def _tokens(text: str) -> list[str]:
 
 
 def _texts(prompt: Prompt) -> list[str]:
-    return [part for s in prompt.sections for part in ((s.body,) if isinstance(s.body, str) else s.body)]
+    """Everything that stands in the prompt by itself: texts, atoms and the template."""
+    return [text for _, text in _places(prompt)]
+
+
+def _places(prompt: Prompt) -> list[tuple[str, str]]:
+    parts = [(s.name, part) for s in prompt.sections for part in ((s.body,) if isinstance(s.body, str) else s.body)]
+    return [*parts, ("template", prompt.template)]
 
 
 def _sentences(texts: Iterable[str]) -> list[str]:

@@ -62,7 +62,7 @@ async def test_wrong_and_right_cases_are_shown_with_what_is_known(tmp_path: Path
     _, shown = await review(tmp_path, {"hypotheses": [hypothesis(WRONG[0].id)]})
     for text in (
         "Which team should answer?",
-        "<prompt>\nName the team.\n</prompt>",
+        "<prompt>\nName the team.\n\n{input}\n</prompt>",
         f"case {WRONG[0].id} (looks like refusal)\n<data>\ninput: my card was charged twice\nexpected: billing\n"
         "got: I cannot say\nfeedback: no team is named\n</data>",
         f"case {WRONG[1].id}\n<data>\ninput: where is my parcel",

@@ -28,8 +28,8 @@ async def decided(path: Path, *, score: float = 0.5, verdict: Spend | None = Non
 @pytest.mark.parametrize(
     ("score", "state", "following"),
     [
-        (0.5, {"stage": "opening", "stale": 0}, "search"),
-        (0.5, {"stage": "opening", "stale": 1}, "search"),
+        (0.5, {"stage": "opening", "stale": 0}, "sweep"),
+        (0.5, {"stage": "opening", "stale": 1}, "sweep"),
         (1.0, {"stage": "opening", "stale": 0}, "compress"),
         (0.5, {"stage": "search", "stale": 1}, "search"),
         (0.5, {"stage": "search", "stale": 2}, "compress"),
@@ -43,6 +43,11 @@ async def test_the_stages_follow_each_other(
 ) -> None:
     place, update = await decided(tmp_path, score=score, **state)
     assert (place, update["stage"], update["round"]) == ("plan", following, 3)
+
+
+async def test_the_first_sweep_is_followed_by_the_search(tmp_path: Path) -> None:
+    place, update = await decided(tmp_path, score=0.5, stage="sweep", stale=1, round=1)
+    assert (place, update["stage"]) == ("plan", "search")
 
 
 @pytest.mark.parametrize(
