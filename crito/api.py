@@ -6,21 +6,26 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from crito.errors import BadInput
 from crito.graph.measure import measure
 from crito.graph.presets import DEFAULT, Preset
-from crito.graph.run import DATABASE, Run, stored
+from crito.graph.run import Run, stored
 from crito.graph.wiring import Listener, Parts, silent
+from crito.place import DATABASE
 from crito.prompt import Prompt
 from crito.protocols import Metric, Model, Output
 from crito.result import Evaluation, Result
 from crito.task import Budget, Example, Task
 from crito.tools.database import Database
 from crito.tools.metrics import UserMetric
+from crito.tools.models import resolve
 from crito.tools.target import TargetFunction
 from crito.tools.task_file import build_task, load_task
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 Pairs = Sequence[tuple[object, object]] | Sequence[Mapping[str, object]]
 
@@ -29,8 +34,8 @@ async def aoptimize(
     task: Task | Path | str,
     examples: Pairs | None = None,
     *,
-    model: str | Model | None = None,
-    agent_model: str | Model | None = None,
+    model: str | Model | BaseChatModel | None = None,
+    agent_model: str | Model | BaseChatModel | None = None,
     prompt: str | Prompt | None = None,
     metric: str | Metric | Callable[[Output, Example], Any] | None = None,
     target: TargetFunction | None = None,
@@ -57,7 +62,8 @@ async def aoptimize(
         seed: Seed of all random choices.
         preset: Settings of the search.
         database: The run database.
-        listener: Takes progress events (mappings with the key ``event``).
+        listener: Takes progress events (mappings with the key ``event``); silent by default. Give ``print`` to see
+            them, or a :class:`crito.progress.Progress`, entered with ``with``, for what the command line shows.
         started: Takes the run before its first call, so that it can be drained.
 
     Raises:
@@ -65,11 +71,9 @@ async def aoptimize(
         ProviderFailure: The provider is down; the run can be resumed.
         Interrupted: Drained, or out of time; the run can be resumed.
     """
-    given = {"model": model, "agent_model": agent_model}
-    objects = {key: value for key, value in given.items() if value is not None and not isinstance(value, str)}
-    names = {key: value if isinstance(value, str) else value.name for key, value in given.items() if value is not None}
+    models = _models(model=model, agent_model=agent_model)
     keys = {
-        **names,
+        **_names(models),
         "prompt": prompt,
         "metric": metric if isinstance(metric, str) else None,
         "labels": list(labels) or None,
@@ -77,12 +81,7 @@ async def aoptimize(
         "seed": seed,
     }
     fixed = _task(task, examples, {key: value for key, value in keys.items() if value is not None})
-    parts = Parts(
-        **objects,
-        metric=UserMetric(getattr(metric, "__name__", "metric"), metric) if callable(metric) else None,
-        target=target,
-    )
-    run = Run(fixed, database, parts=parts, preset=preset, listener=listener)
+    run = Run(fixed, database, parts=_parts(models, metric, target), preset=preset, listener=listener)
     started(run)
     return await run.start(new_run_id())
 
@@ -90,8 +89,12 @@ async def aoptimize(
 async def aresume(
     run: str,
     *,
+    model: Model | BaseChatModel | None = None,
+    agent_model: Model | BaseChatModel | None = None,
+    metric: Metric | Callable[[Output, Example], Any] | None = None,
+    target: TargetFunction | None = None,
+    budget: Budget | None = None,
     database: Path = DATABASE,
-    parts: Parts | None = None,
     listener: Listener = silent,
     started: Callable[[Run], None] = lambda _: None,
 ) -> Result:
@@ -99,13 +102,18 @@ async def aresume(
 
     Args:
         run: Id of the run.
+        model: The object that the run was started with, if it was one; objects are not stored.
+        agent_model: The same for the agents' model.
+        metric: The same for the metric.
+        target: The same for the user's own program.
+        budget: Limits that replace those of the run, over all of its starts; those not set stay as they are.
         database: The run database.
-        parts: Objects that the run was started with in place of names; they are not stored.
         listener: Takes progress events.
         started: Takes the run before its next call.
 
     Raises:
-        BadInput: There is no such run or no such database.
+        BadInput: There is no such run or no such database, another process is at work on it, or its examples were
+            changed.
         ProviderFailure: The provider is still down.
         Interrupted: Drained again.
     """
@@ -113,49 +121,73 @@ async def aresume(
         raise BadInput(f"{database}: there is no run database here; name one with --db FILE")
     opened = Database(database)
     try:
-        task, ended = stored(opened, run)
+        task, preset, ended = stored(opened, run)
     finally:
         opened.dispose()
     if ended is not None:
         return ended
-    resumed = Run(task, database, parts=parts, listener=listener)
+    if budget is not None:
+        limits = task.budget.model_copy(update=budget.model_dump(exclude_unset=True))
+        task = task.model_copy(update={"budget": limits})
+    parts = _parts(_models(model=model, agent_model=agent_model), metric, target)
+    resumed = Run(task, database, parts=parts, preset=preset, listener=listener)
     started(resumed)
     return await resumed.start(run)
 
 
 async def aevaluate(
     task: Task | Path | str,
-    prompt: Prompt | str | None = None,
+    examples: Pairs | None = None,
     *,
+    prompt: str | Prompt | None = None,
     split: Literal["all", "train", "val", "test"] = "all",
-    parts: Parts | None = None,
+    model: str | Model | BaseChatModel | None = None,
+    agent_model: str | Model | BaseChatModel | None = None,
+    metric: str | Metric | Callable[[Output, Example], Any] | None = None,
+    target: TargetFunction | None = None,
+    labels: Sequence[str] = (),
+    budget: Budget | None = None,
     database: Path = DATABASE,
     listener: Listener = silent,
 ) -> Evaluation:
     """Score one prompt on a task's examples; it takes any number of examples.
 
     Args:
-        task: A :class:`Task` or the path of a TASK.yaml.
-        prompt: The prompt to score; the task's own by default.
+        task: What the model should do, in a sentence; or a path to a TASK.yaml; or a :class:`Task`.
+        examples: (input, right answer) pairs, or mappings whose last key is the answer; only with a sentence.
+        prompt: The prompt to score; the task's own, or the sentence, by default.
         split: Which examples.
-        parts: Objects in place of names.
+        model: Who answers, as a name or an object.
+        agent_model: Who a judge asks.
+        metric: Name of a metric, ``module:function``, or a callable (output, example) -> Score.
+        target: An async callable (prompts, inputs) -> text, in place of a single model call.
+        labels: The possible answers, for classification.
+        budget: Hard limits.
         database: Where the calls are kept.
         listener: Takes progress events.
 
     Raises:
-        BadInput: Something given cannot work.
+        BadInput: Something given cannot work, or the budget does not reach for all examples.
         ProviderFailure: The provider is down.
     """
-    fixed = task if isinstance(task, Task) else load_task(Path(task), allow_few=True)
+    models = _models(model=model, agent_model=agent_model)
+    keys = {
+        **_names(models),
+        "metric": metric if isinstance(metric, str) else None,
+        "labels": list(labels) or None,
+        "budget": budget,
+    }
+    fixed = _task(task, examples, {key: value for key, value in keys.items() if value is not None}, allow_few=True)
     if prompt is not None:
-        seed = prompt if isinstance(prompt, Prompt) else Prompt.from_text(prompt, inputs=fixed.inputs)
-        fixed = fixed.model_copy(update={"prompts": {"main": seed}})
+        scored = prompt if isinstance(prompt, Prompt) else Prompt.from_text(prompt, inputs=fixed.inputs)
+        fixed = fixed.model_copy(update={"prompts": {"main": scored}})
     splits = fixed.splits
     by_split = {"train": splits.train, "val": splits.val, "test": splits.test}
-    examples = by_split.get(split, (*splits.train, *splits.val, *splits.test))
-    if not examples:
+    chosen = by_split.get(split, (*splits.train, *splits.val, *splits.test))
+    if not chosen:
         raise BadInput(f"split: there are no {split} examples; choose another with --split")
-    return await measure(fixed, examples, database, new_run_id(), parts=parts, listener=listener)
+    parts = _parts(models, metric, target)
+    return await measure(fixed, chosen, database, new_run_id(), parts=parts, listener=listener)
 
 
 def optimize(task: Task | Path | str, examples: Pairs | None = None, **options: Any) -> Result:
@@ -168,28 +200,52 @@ def resume(run: str, **options: Any) -> Result:
     return asyncio.run(aresume(run, **options))
 
 
-def evaluate(task: Task | Path | str, prompt: Prompt | str | None = None, **options: Any) -> Evaluation:
+def evaluate(task: Task | Path | str, examples: Pairs | None = None, **options: Any) -> Evaluation:
     """:func:`aevaluate` for code without an event loop."""
-    return asyncio.run(aevaluate(task, prompt, **options))
+    return asyncio.run(aevaluate(task, examples, **options))
 
 
-def _task(task: Task | Path | str, examples: Pairs | None, keys: dict[str, Any]) -> Task:
+def _models(**given: str | Model | BaseChatModel | None) -> dict[str, str | Model]:
+    """The models that were given, by key: names as they are, objects as Crito speaks to them."""
+    return {
+        key: value if isinstance(value, str) else resolve(value) for key, value in given.items() if value is not None
+    }
+
+
+def _names(models: Mapping[str, str | Model]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else value.name for key, value in models.items()}
+
+
+def _parts(
+    models: Mapping[str, str | Model],
+    metric: str | Metric | Callable[[Output, Example], Any] | None,
+    target: TargetFunction | None,
+) -> Parts:
+    objects = {key: value for key, value in models.items() if not isinstance(value, str)}
+    scorer = UserMetric(getattr(metric, "__name__", "metric"), metric) if callable(metric) else None
+    return Parts(**objects, metric=scorer, target=target)
+
+
+def _task(task: Task | Path | str, examples: Pairs | None, keys: dict[str, Any], *, allow_few: bool = False) -> Task:
     """The task from what was given; ``keys`` complete a description, or override the keys of a TASK.yaml."""
     if isinstance(task, Task):
         given = [key for key in keys if key not in ("model", "agent_model")] + ["examples"] * (examples is not None)
         if given:
-            raise BadInput(f"optimize: a Task is complete; use task.model_copy in place of {', '.join(given)}")
-        return task.model_copy(update={key: keys[key] for key in ("model", "agent_model") if key in keys})
+            raise BadInput(f"task: a Task is complete; use task.model_copy in place of {', '.join(given)}")
+        names: dict[str, Any] = {key: keys[key] for key in ("model", "agent_model") if key in keys}
+        if task.agent_model == task.model:  # one model for both stays one
+            names = {"agent_model": names.get("model", task.model), **names}
+        return task.model_copy(update=names)
     if isinstance(task, str) and examples is not None:
         if "model" not in keys:
-            raise BadInput("optimize: 'model' is missing; name one, such as openai/gpt-5-mini or local/smollm2")
-        return build_task(name="task", description=task, examples=examples, **keys)
+            raise BadInput("task: 'model' is missing; name one, such as openai/gpt-5-mini or local/smollm2")
+        return build_task(name="task", description=task, examples=examples, allow_few=allow_few, **keys)
     path = Path(task) if isinstance(task, str | Path) else Path()
     if path.suffix not in (".yaml", ".yml") or examples is not None:
-        raise BadInput("optimize: give examples with a description, or the path of a TASK.yaml alone")
+        raise BadInput("task: give examples with a description, or the path of a TASK.yaml alone")
     if isinstance(keys.get("budget"), Budget):
         keys = {**keys, "budget": keys["budget"].model_dump(exclude_none=True)}
-    return load_task(path, overrides=keys)
+    return load_task(path, overrides=keys, allow_few=allow_few)
 
 
 def new_run_id() -> str:

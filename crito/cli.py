@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,28 +18,47 @@ import typer
 from typer.core import TyperGroup
 
 from crito.errors import BadInput, CritoError, Interrupted
+from crito.place import DATABASE, resume_command
+from crito.prompt_files import check_folder, check_output, export, save, written
 
 if TYPE_CHECKING:
     from crito.interrupt import Started
     from crito.progress import Progress
-    from crito.prompt import Prompt
     from crito.result import Result
+    from crito.task import Budget
 
-_TEXTS, _YAMLS = (".txt", ".md"), (".yaml", ".yml")
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+"""Click's, or that of the copy of Click which newer versions of typer carry."""
 
 
 class _Commands(TyperGroup):
     """Ends with one line on stderr and the error's exit code, never with a traceback of an error made on purpose."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _in_one_line():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _in_one_line():
             return super().invoke(ctx)
-        except CritoError as error:
-            code, message = error.exit_code, str(error)
-        except KeyboardInterrupt:
-            code, message = Interrupted.exit_code, "interrupted; what was answered until then is kept in the database"
-        typer.echo(f"crito: {' '.join(message.split())}", err=True)
-        raise typer.Exit(code)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except CritoError as error:
+        code, message = error.exit_code, str(error)
+    except _USAGE_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # called without anything: its message is the whole help
+            raise
+        code, message = BadInput.exit_code, f"{error.format_message()} See: {error.ctx.command_path} --help"
+    except KeyboardInterrupt:
+        code, message = Interrupted.exit_code, "interrupted; what was answered until then is kept in the database"
+    else:
+        return
+    typer.echo(f"crito: {' '.join(message.split())}", err=True)
+    raise typer.Exit(code)
 
 
 class Split(StrEnum):
@@ -62,7 +82,10 @@ OutputPath = Annotated[
         "--output", metavar="FILE", help="Write the prompt: .yaml (all of it), .txt (text), .json (messages)."
     ),
 ]
-_DB = Path(".crito/crito.db")
+MostCalls = Annotated[int | None, typer.Option(metavar="N", help="The most paid calls.")]
+MostUsd = Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars.")]
+MostTokens = Annotated[int | None, typer.Option(metavar="N", help="The most tokens, in and out.")]
+MostSeconds = Annotated[float | None, typer.Option(metavar="S", help="The most seconds of one start.")]
 
 app = typer.Typer(
     cls=_Commands,
@@ -106,11 +129,11 @@ def optimize(
         str | None, typer.Option("--agent-model", metavar="NAME", help="In place of the task's agent_model.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides the splits and everything random.")] = None,
-    budget_calls: Annotated[int | None, typer.Option(metavar="N", help="The most paid calls.")] = None,
-    budget_usd: Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars.")] = None,
-    budget_tokens: Annotated[int | None, typer.Option(metavar="N", help="The most tokens, in and out.")] = None,
-    budget_seconds: Annotated[float | None, typer.Option(metavar="S", help="The most seconds.")] = None,
-    db: Db = _DB,
+    budget_calls: MostCalls = None,
+    budget_usd: MostUsd = None,
+    budget_tokens: MostTokens = None,
+    budget_seconds: MostSeconds = None,
+    db: Db = DATABASE,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -118,7 +141,7 @@ def optimize(
 
     It is compared with yours on held-out examples that nothing was chosen by.
     """
-    _check_output(output)
+    check_output(output)
     from crito.api import aoptimize
     from crito.progress import Progress
     from crito.tools.task_file import load_task
@@ -129,17 +152,30 @@ def optimize(
     )
     _make_importable(loaded.metric, task.parent)
     with Progress(quiet=quiet) as progress:
-        result = _run(lambda started: aoptimize(loaded, database=db, listener=progress, started=started), progress)
+        result = _run(lambda started: aoptimize(loaded, database=db, listener=progress, started=started), progress, db)
     _finish(result, db, output, as_json=as_json)
 
 
 @app.command()
-def resume(run: RunId, output: OutputPath = None, db: Db = _DB, as_json: AsJson = False, quiet: Quiet = False) -> None:
+def resume(
+    run: RunId,
+    *,
+    output: OutputPath = None,
+    budget_calls: MostCalls = None,
+    budget_usd: MostUsd = None,
+    budget_tokens: MostTokens = None,
+    budget_seconds: MostSeconds = None,
+    db: Db = DATABASE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
     """Go on with a run where it stopped.
 
-    A metric module:function is looked for in the current folder.
+    A budget that was given replaces the run's, over all of its starts. A metric module:function is looked for in the
+    current folder.
     """
-    _check_output(output)
+    check_output(output)
+    budget = {"calls": budget_calls, "usd": budget_usd, "tokens": budget_tokens, "seconds": budget_seconds}
     from crito.api import aresume
     from crito.progress import Progress
     from crito.runs import find, opened
@@ -147,8 +183,13 @@ def resume(run: RunId, output: OutputPath = None, db: Db = _DB, as_json: AsJson 
     with opened(db) as database:
         stopped = find(database, run)
     _make_importable(stopped.metric, Path())
+    limits = _budget(_given(budget))
     with Progress(quiet=quiet) as progress:
-        result = _run(lambda started: aresume(stopped.run, database=db, listener=progress, started=started), progress)
+        result = _run(
+            lambda started: aresume(stopped.run, budget=limits, database=db, listener=progress, started=started),
+            progress,
+            db,
+        )
     _finish(result, db, output, as_json=as_json)
 
 
@@ -162,7 +203,7 @@ def evaluate(
     *,
     split: Annotated[Split, typer.Option(help="Which examples to score on.")] = Split.ALL,
     model: ModelName = None,
-    db: Db = _DB,
+    db: Db = DATABASE,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -174,7 +215,7 @@ def evaluate(
     from crito.report import evaluation_lines, print_lines, stdout
     from crito.tools.task_file import load_task
 
-    loaded = load_task(task, overrides={"model": model, "prompt": _written(prompt)}, allow_few=True)
+    loaded = load_task(task, overrides={"model": model, "prompt": written(prompt)}, allow_few=True)
     _make_importable(loaded.metric, task.parent)
     with Progress(quiet=quiet) as progress:
         evaluation = asyncio.run(aevaluate(loaded, split=split.value, database=db, listener=progress))
@@ -185,7 +226,7 @@ def evaluate(
 
 
 @app.command()
-def runs(*, db: Db = _DB, as_json: AsJson = False) -> None:
+def runs(*, db: Db = DATABASE, as_json: AsJson = False) -> None:
     """List the runs, the newest first."""
     from crito.report import print_lines, runs_lines, stdout
     from crito.runs import opened, summaries
@@ -205,26 +246,27 @@ def show(
     prompt: Annotated[bool, typer.Option("--prompt", help="Print the prompt's text and nothing else.")] = False,
     messages: Annotated[bool, typer.Option("--messages", help="Print the prompt as JSON chat messages.")] = False,
     output: OutputPath = None,
-    db: Db = _DB,
+    db: Db = DATABASE,
     as_json: AsJson = False,
 ) -> None:
     """Show what came of a run.
 
     The verdict, the bill, the way to the best prompt, and the prompt.
     """
-    _check_output(output)
+    check_output(output)
     from crito.runs import find, opened
 
     with opened(db) as database:
         found = find(database, run)
     if found.result is not None and (prompt or messages):
         best = found.result.prompt
-        _export(best, output)
+        export(best, output)
         _print_json(best.to_messages()) if messages else typer.echo(best.to_text())
     elif found.result is not None:
         _finish(found.result, db, output, as_json=as_json)
     elif prompt or messages or output:
-        raise BadInput(f"run {found.run} is not done, so it has no prompt yet; go on with: crito resume {found.run}")
+        command = resume_command(found.run, db)
+        raise BadInput(f"run {found.run} is not done, so it has no prompt yet; go on with: {command}")
     elif as_json:
         _print_json(found.as_json())
     else:
@@ -233,7 +275,7 @@ def show(
 
         with opened(db) as database:
             bill = by_role(read_calls(database, found.run))
-        print_lines(stdout(), status_lines(found, bill))
+        print_lines(stdout(), status_lines(found, bill, db))
 
 
 @app.command()
@@ -242,7 +284,7 @@ def trace(
     *,
     calls: Annotated[bool, typer.Option("--calls", help="List every call instead.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="List the failed calls instead.")] = False,
-    db: Db = _DB,
+    db: Db = DATABASE,
     as_json: AsJson = False,
 ) -> None:
     """Show what happened in a run.
@@ -259,7 +301,7 @@ def trace(
     if as_json:
         _print_json([c.model_dump(mode="json") for c in listed] if calls or failed else found.model_dump(mode="json"))
     else:
-        print_lines(stdout(), calls_lines(listed) if calls or failed else trace_lines(found))
+        print_lines(stdout(), calls_lines(listed) if calls or failed else trace_lines(found, db))
 
 
 @app.command()
@@ -278,17 +320,17 @@ def init(
 
     if output.exists() and not force:
         raise BadInput(f"{output}: is there already; name another with --output, or overwrite it with --force")
-    _check_folder(output)
+    check_folder(output)
     elsewhere = output.resolve().parent != Path.cwd() and "://" not in data
     text = starter(Path(data).resolve() if elsewhere else data, model=model)
-    _save(output, text)
+    save(output, text)
     if as_json:
         _print_json({"task": str(output)})
     else:
         typer.echo(f"{output} is written; check it, then run: crito optimize {output}")
 
 
-def _run(work: Callable[[Started], Coroutine[Any, Any, Result]], progress: Progress) -> Result:
+def _run(work: Callable[[Started], Coroutine[Any, Any, Result]], progress: Progress, db: Path) -> Result:
     from crito.interrupt import run_stoppably
 
     try:
@@ -296,11 +338,11 @@ def _run(work: Callable[[Started], Coroutine[Any, Any, Result]], progress: Progr
     except Interrupted as error:
         if "crito resume" in str(error):
             raise
-        raise Interrupted(f"{error}; go on with: crito resume {progress.run}") from None
+        raise Interrupted(f"{error}; go on with: {resume_command(progress.run, db)}") from None
 
 
 def _finish(result: Result, db: Path, output: Path | None, *, as_json: bool) -> None:
-    _export(result.prompt, output)
+    export(result.prompt, output)
     if as_json:
         _print_json(result.as_json())
         return
@@ -310,7 +352,7 @@ def _finish(result: Result, db: Path, output: Path | None, *, as_json: bool) -> 
 
     with opened(db) as database:
         bill = by_role(read_calls(database, result.run))
-    print_lines(stdout(), result_lines(result, bill))
+    print_lines(stdout(), result_lines(result, bill, db))
 
 
 def _print_json(value: object) -> None:
@@ -321,64 +363,16 @@ def _given(options: dict[str, Any]) -> dict[str, Any] | None:
     return {key: value for key, value in options.items() if value is not None} or None
 
 
+def _budget(limits: dict[str, Any] | None) -> Budget | None:
+    from crito.task import Budget
+
+    for key, value in (limits or {}).items():
+        if not value > 0:
+            raise BadInput(f"--budget-{key} {value:g}: must be above 0")
+    return Budget(**limits) if limits else None
+
+
 def _make_importable(metric: str, folder: Path) -> None:
     """Let a metric ``module:function`` be found beside TASK.yaml."""
     if ":" in metric:
         sys.path.insert(0, os.fspath(folder.resolve()))
-
-
-def _written(prompt: str | None) -> str | None:
-    """What the key ``prompt`` of a task file holds for this argument: a text or the path of a file."""
-    if prompt is None:
-        return None
-    if prompt == "-":
-        return _piped()
-    if Path(prompt).suffix not in (*_TEXTS, *_YAMLS):
-        raise BadInput(f"{prompt}: PROMPT must be a .txt, .md or .yaml file, or '-' for stdin")
-    return os.fspath(Path(prompt).resolve())
-
-
-def _piped() -> str:
-    try:
-        text = typer.get_binary_stream("stdin").read().decode()
-    except UnicodeDecodeError:
-        raise BadInput("stdin: is not UTF-8; convert the prompt first") from None
-    if not text.strip():
-        raise BadInput("stdin: is empty; pipe the prompt's text into it")
-    return text
-
-
-def _check_output(path: Path | None) -> None:
-    """Refuse an --output that cannot be written, before anything is paid for."""
-    if path is None:
-        return
-    if path.suffix not in (*_TEXTS, *_YAMLS, ".json"):
-        raise BadInput(f"--output {path}: must end in .yaml (every part), .txt (text) or .json (messages)")
-    _check_folder(path)
-
-
-def _check_folder(path: Path) -> None:
-    if not path.resolve().parent.is_dir():
-        raise BadInput(f"--output {path}: there is no folder {path.parent}; make it first")
-    if path.is_dir():
-        raise BadInput(f"--output {path}: is a folder; name a file")
-
-
-def _export(prompt: Prompt, path: Path | None) -> None:
-    if path is None:
-        return
-    if path.suffix in _YAMLS:
-        text = prompt.to_yaml()
-    elif path.suffix == ".json":
-        text = json.dumps(prompt.to_messages(), indent=2)
-    else:
-        text = prompt.to_text()
-    _save(path, text)
-
-
-def _save(path: Path, text: str) -> None:
-    """Write a text byte by byte as it is."""
-    try:
-        path.write_bytes(text.encode())
-    except OSError as error:
-        raise BadInput(f"--output {path}: cannot be written ({error.strerror}); name another file") from error

@@ -8,15 +8,25 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
 
 from crito.errors import BadInput
 from crito.prompt import Demo, Layout, Section
 from crito.task import Budget
 
-PositiveInt = Annotated[int, Field(gt=0)]
-Price = Annotated[float, Field(ge=0)]
 _PLACEHOLDER_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):  # which pydantic would read as 1 or 0
+        raise ValueError(f"must be a number (got {value})")
+    return value
+
+
+PositiveInt = Annotated[int, Field(gt=0), BeforeValidator(_number)]
+Seed = Annotated[int, Field(ge=0), BeforeValidator(_number)]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
+Share = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_number)]
 
 
 class _Keys(BaseModel):
@@ -65,9 +75,9 @@ class DataFiles(_Keys):
 class Shares(_Keys):
     """The size of each split: shares that add up to 1, or numbers of examples."""
 
-    train: float = Field(gt=0)
-    val: float = Field(gt=0)
-    test: float = Field(gt=0)
+    train: Share
+    val: Share
+    test: Share
 
 
 class Constraints(_Keys):
@@ -108,7 +118,7 @@ class TaskFile(_Keys):
     constraints: Constraints = Constraints()
     layout: LayoutKeys = LayoutKeys()
     concurrency: PositiveInt | None = None
-    seed: int = 0
+    seed: Seed = 0
     max_output_tokens: PositiveInt | None = None
     reasoning: bool = False
     prices: dict[str, tuple[Price, Price]] = {}
@@ -175,6 +185,7 @@ _PHRASES = {
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "tuple_type": "must be a list",
@@ -238,6 +249,8 @@ def _mapping(text: str, place: str) -> dict[str, object]:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         cure = "put texts with ': ', '#' or braces in quotes or below a '|'"
         raise BadInput(f"{place}{line}: not valid YAML ({problem}); {cure}") from error
+    except ValueError as error:  # a date or a number that Python cannot have
+        raise BadInput(f"{place}: not valid YAML ({error}); put that value in quotes") from error
     if not isinstance(value, dict):
         raise BadInput(f"{place}: must be a mapping of keys, such as 'description: …'; see `crito init`")
     # A key whose own keys are all commented out reads as null; it counts as not written.

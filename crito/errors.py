@@ -35,13 +35,26 @@ class CallFailed(CritoError):
             ``connection``.
         retryable: Whether the same call may succeed later.
         retry_after: Seconds the provider asked to wait, if it did.
+        tokens_in: Tokens that the provider read and bills all the same, as far as it said so.
+        tokens_out: Tokens that it wrote.
     """
 
-    def __init__(self, kind: str, message: str, *, retryable: bool, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        retryable: bool,
+        retry_after: float | None = None,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retryable = retryable
         self.retry_after = retry_after
+        self.tokens_in = tokens_in
+        self.tokens_out = tokens_out
 
 
 class ReplyUnusable(CritoError):

@@ -62,6 +62,8 @@ class Progress:
         match event["event"]:
             case "start":
                 self._start(event)
+            case "warning":
+                self.say(f"warning: {event['text']}")
             case "round":
                 self._stage = f"round {event['round']} {event['stage']}"
             case "outcome":

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from crito.patch import Edit
+from crito.place import db_option, resume_command
 from crito.result import Evaluation, Result
 from crito.runs import RunSummary
 from crito.trace import Call, Cost, Proposal, Round, Step, Trace
@@ -36,7 +38,7 @@ def print_lines(console: Console, lines: Lines) -> None:
         console.print(line)
 
 
-def result_lines(result: Result, bill: Mapping[str, Cost]) -> Lines:
+def result_lines(result: Result, bill: Mapping[str, Cost], database: Path) -> Lines:
     """Verdict, bill by role, the way from the seed to the best prompt, the prompt, and how to export it."""
     verdict = result.verdict
     low, high = verdict.interval
@@ -56,14 +58,14 @@ def result_lines(result: Result, bill: Mapping[str, Cost]) -> Lines:
     yield from _titled("Bill", _bill_lines(bill))
     yield from _titled("From your prompt to the best found", _chain_lines(result))
     yield from _titled("Prompt", iter([_clean(result.prompt.to_text())]))
-    yield from _titled("Export", _export_lines(result.run))
+    yield from _titled("Export", _export_lines(result.run, db_option(database)))
 
 
-def status_lines(summary: RunSummary, bill: Mapping[str, Cost]) -> Lines:
+def status_lines(summary: RunSummary, bill: Mapping[str, Cost], database: Path) -> Lines:
     """Where an unfinished run stands."""
-    yield Text(f"{_line(summary.name)} on {summary.model}: {_status(summary)}", "bold")
-    yield f"  go on with: crito resume {summary.run}"
-    yield f"  see what it did: crito trace {summary.run}"
+    yield Text(f"{_line(summary.name)} on {summary.model}: {summary.status}", "bold")
+    yield f"  go on with: {resume_command(summary.run, database)}"
+    yield f"  see what it did: crito trace {summary.run}{db_option(database)}"
     yield from _titled("Bill so far", _bill_lines(bill))
 
 
@@ -87,7 +89,7 @@ def runs_lines(summaries: Sequence[RunSummary]) -> Lines:
     yield from _columns(rows, right=(6, 7))
 
 
-def trace_lines(trace: Trace) -> Lines:
+def trace_lines(trace: Trace, database: Path) -> Lines:
     """Round by round: who proposed what from which critique, what became of it, and what it cost."""
     calls = {call.id: call for call in trace.calls}
     yield Text(f"run {trace.run}: {_line(trace.name)} on {trace.model}, {trace.status}", "bold")
@@ -108,7 +110,7 @@ def trace_lines(trace: Trace) -> Lines:
         more = len(trace.failures) - _FAILURES_SHOWN
         yield from _titled(f"Failed calls: {len(trace.failures)}", calls_lines(trace.failures[:_FAILURES_SHOWN]))
         if more > 0:
-            yield f"  and {more} more: crito trace {trace.run} --failed"
+            yield f"  and {more} more: crito trace {trace.run}{db_option(database)} --failed"
 
 
 def calls_lines(calls: Sequence[Call]) -> Lines:
@@ -144,10 +146,10 @@ def _chain_lines(result: Result) -> Lines:
     yield from _columns(rows)
 
 
-def _export_lines(run: str) -> Lines:
-    yield f"  crito show {run} --output prompt.yaml   every part of it, for crito evaluate and Prompt.from_yaml"
-    yield f"  crito show {run} --prompt               its text alone"
-    yield f"  crito show {run} --messages             chat messages, as JSON"
+def _export_lines(run: str, db: str) -> Lines:
+    yield f"  crito show {run}{db} --output prompt.yaml   every part of it, for crito evaluate and Prompt.from_yaml"
+    yield f"  crito show {run}{db} --prompt               its text alone"
+    yield f"  crito show {run}{db} --messages             chat messages, as JSON"
 
 
 def _round_lines(round_: Round, calls: Mapping[int, Call]) -> Lines:
@@ -226,10 +228,6 @@ def _costs(costs: Mapping[str, Cost]) -> str:
 def _cost(cost: Cost) -> str:
     tokens = f"{cost.tokens_in + cost.tokens_out:,} tokens"
     return f" · {cost.calls} calls · {tokens} · {_usd(cost.usd)}" if cost.calls else ""
-
-
-def _status(summary: RunSummary) -> str:
-    return "running, or its process was killed" if summary.status == "running" else summary.status
 
 
 def _columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> Lines:

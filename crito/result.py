@@ -45,6 +45,7 @@ class Result(BaseModel):
         best_prompts: The best candidate on validation, whatever the verdict says.
         chain: From the seed to the best candidate.
         stopped: Why the search ended.
+        splits: Hash over the examples of each split.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,6 +58,7 @@ class Result(BaseModel):
     best_prompts: dict[str, Prompt]
     chain: tuple[Link, ...]
     stopped: str = ""
+    splits: str = ""
 
     @property
     def prompt(self) -> Prompt:
@@ -85,6 +87,7 @@ class Result(BaseModel):
             "prompt": {"text": self.prompt.to_text(), "messages": self.prompt.to_messages()},
             "chain": [link.model_dump() for link in self.chain],
             "stopped": self.stopped,
+            "splits": self.splits,
         }
 
     def __str__(self) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from crito.errors import BadInput
 from crito.result import Result
 from crito.tools.database import Database, calls, runs
+from crito.tools.run_lock import is_alive
 
 _SHOWN = 5
 
@@ -22,9 +23,10 @@ class RunSummary(BaseModel):
     """One run in a few words.
 
     Attributes:
-        status: ``running``, ``paused`` or ``done``; a run whose process was killed still reads ``running``.
+        status: ``running``, ``paused``, ``done``, or ``stopped`` where the process was killed.
         created: Seconds since the epoch.
         usd: US dollars paid so far, or None where a price is not known.
+        splits: Hash over the examples of each split.
         result: What came of it, once it is done.
     """
 
@@ -38,6 +40,7 @@ class RunSummary(BaseModel):
     calls: int
     tokens: int
     usd: float | None
+    splits: str
     result: Result | None
 
     def as_json(self) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def opened(path: Path) -> Iterator[Database]:
 
 def summaries(database: Database) -> tuple[RunSummary, ...]:
     """All runs, the newest first."""
-    return tuple(_summary(row) for row in database.read(_SUMMARIES))
+    return tuple(_summary(database, row) for row in database.read(_SUMMARIES))
 
 
 def find(database: Database, name: str) -> RunSummary:
@@ -86,7 +89,7 @@ def find(database: Database, name: str) -> RunSummary:
         raise BadInput(f"{database.path}: there is no run {name!r}; see: crito runs")
     if len(rows) > 1 and not exact and name != "latest":
         raise BadInput(f"run {name!r} may mean {_listed([row.id for row in rows])}; give more of its id")
-    return _summary((exact or rows)[0])
+    return _summary(database, (exact or rows)[0])
 
 
 _PAID = (
@@ -104,6 +107,7 @@ _SUMMARIES = (
         *(runs.c.id, runs.c.name, runs.c.status, runs.c.created, runs.c.result),
         sa.func.json_extract(runs.c.task, "$.model").label("model"),
         sa.func.json_extract(runs.c.task, "$.metric").label("metric"),
+        sa.func.json_extract(runs.c.task, "$.digest").label("splits"),
         *(_PAID.c.calls, _PAID.c.tokens, _PAID.c.usd),
     )
     .outerjoin(_PAID, _PAID.c.run == runs.c.id)
@@ -111,17 +115,23 @@ _SUMMARIES = (
 )
 
 
-def _summary(row: sa.Row[Any]) -> RunSummary:
+def status_of(database: Database, run: str, status: str) -> str:
+    """A run's status, with what it was last written down as: a killed process could not write that it stopped."""
+    return "stopped" if status == "running" and not is_alive(database.path, run) else status
+
+
+def _summary(database: Database, row: sa.Row[Any]) -> RunSummary:
     return RunSummary(
         run=row.id,
         name=row.name,
         model=row.model,
         metric=row.metric,
-        status=row.status,
+        status=status_of(database, row.id, row.status),
         created=row.created,
         calls=row.calls or 0,
         tokens=row.tokens or 0,
         usd=row.usd if row.calls else 0.0,
+        splits=row.splits or "",
         result=Result.model_validate_json(row.result) if row.result else None,
     )
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from crito.prompt import Prompt
 
@@ -70,12 +70,19 @@ class Budget(BaseModel):
         verdict_share: The most that the final comparison on the test split may take of ``calls``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     usd: float | None = Field(default=None, gt=0)
     calls: int | None = Field(default=None, gt=0)
     tokens: int | None = Field(default=None, gt=0)
     seconds: float | None = Field(default=None, gt=0)
     verdict_share: float = Field(default=0.4, gt=0, lt=1)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError(f"must be a number (got {value})")
+        return value
 
 
 class Task(BaseModel):

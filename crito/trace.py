@@ -17,6 +17,7 @@ from crito.errors import BadInput
 from crito.memory.attempts import Attempt
 from crito.records import Candidate, Outcome, Verdict, candidate_id
 from crito.result import Result
+from crito.runs import status_of
 from crito.task import Task
 from crito.tools.database import Database, attempts, calls, candidates, outcomes, runs, spans
 
@@ -197,7 +198,7 @@ def read_trace(database: Database, run: str) -> Trace:
         run=run,
         name=task.name,
         model=task.model,
-        status=found[0].status,
+        status=status_of(database, run, found[0].status),
         seed=seed,
         rounds=_rounds(_spans(database, run), proposals, paid),
         verdict=result.verdict if result else None,

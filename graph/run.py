@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -13,23 +14,25 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from crito.errors import BadInput, BudgetExhausted, Interrupted, ProviderFailure
+from crito.graph.allowance import verdict_reserve
+from crito.graph.checks import checked
 from crito.graph.deps import Deps
 from crito.graph.presets import DEFAULT, Preset
+from crito.graph.rounds import tokens_per_use
 from crito.graph.wiring import Listener, Parts, silent, wired
 from crito.graph.workflow import build
 from crito.memory.lineage import chain, lineage
-from crito.protocols import Output
+from crito.place import resume_command
 from crito.records import Verdict
 from crito.result import Bill, Link, Result
 from crito.task import Task
-from crito.tools.database import Database, calls, runs
-from crito.tools.limits import check_context, complete, estimate, fit
-from crito.tools.metrics import resolve_metric, score
-from crito.tools.prices import context_of, price_of
+from crito.tools.database import Database, calls, runs, spans
+from crito.tools.limits import caution, complete, estimate, fit
+from crito.tools.metrics import try_metric
+from crito.tools.run_lock import run_lock
 
-DATABASE = Path(".crito/crito.db")
-"""Where runs are kept unless the caller says otherwise."""
 _STEPS_PER_ROUND = 8
+_ROOT = "invoke_workflow"
 
 
 class Run:
@@ -56,24 +59,13 @@ class Run:
         listener: Listener = silent,
     ) -> None:
         self._parts = parts or Parts()
-        task = self._parts.named(task.model_copy(update={"budget": complete(task.budget)}))
-        self._models = self._parts.models(task)
-        model = self._models[0]
         for split in ("train", "val", "test"):
             if not getattr(task.splits, split):
                 raise BadInput(f"data: there are no {split} examples; a search needs all three splits")
-        if task.budget.usd is not None:
-            for name in sorted({m.name for m in self._models}):
-                if price_of(name, task.prices) is None:
-                    raise BadInput(
-                        f"budget.usd: the price of {name} is not known; give it under 'prices', or use calls"
-                    )
-        check_context(task, getattr(model, "context", None) or context_of(model.name))
-        price = price_of(model.name, task.prices)
-        self._task, self._verdict = fit(task, price)
-        if self._parts.metric is None:
-            resolve_metric(self._task)
-        self._estimate = estimate(self._task, price)
+        task = task.model_copy(update={"budget": complete(task.budget)})
+        self._checked = checked(task, self._parts)
+        self._task, self._verdict = fit(self._checked.task, *self._checked.prices)
+        self._estimate = estimate(self._task, *self._checked.prices)
         self._path = database
         self._preset = preset
         self._listener = listener
@@ -92,76 +84,93 @@ class Run:
             BadInput: The database cannot be used.
         """
         began = time.monotonic()
-        await self._try_metric()
+        await try_metric(self._checked.metric, self._task)
         database = Database(self._path)
         try:
-            before = _elapsed(database, run)
-            if not database.read(sa.select(runs.c.id).where(runs.c.id == run)):
-                stored = self._task.model_dump_json()
-                database.add_run(run, name=self._task.name, preset=self._preset.name, task=stored)
-            database.update_run(run, status="running")
-            self._listener({"event": "start", "run": run, "task": self._task, "estimate": self._estimate})
-            status = "paused"
-            try:
-                async with wired(
-                    self._task,
-                    database,
-                    run,
-                    parts=self._parts,
-                    models=self._models,
-                    preset=self._preset,
-                    listener=self._listener,
-                    verdict=self._verdict,
-                ) as deps:
-                    final = await self._invoke(deps, run)
-                    result = _result(deps, run, final, before + time.monotonic() - began)
-                database.update_run(run, result=result.model_dump_json())
-                status = "done"
-            finally:
-                database.update_run(run, status=status)
+            with run_lock(self._path, run):
+                before = _elapsed(database, run)
+                self._begin(database, run)
+                status = "paused"
+                try:
+                    async with wired(
+                        self._task,
+                        database,
+                        run,
+                        parts=self._parts,
+                        models=self._checked.models,
+                        preset=self._preset,
+                        listener=self._listener,
+                        verdict=self._verdict,
+                    ) as deps:
+                        final = await self._invoke(deps, run)
+                        result = _result(deps, run, final, before + time.monotonic() - began)
+                    database.update_run(run, result=result.model_dump_json())
+                    status = "done"
+                finally:
+                    database.update_run(run, status=status)
         finally:
             await database.close()
         return result
 
-    async def _try_metric(self) -> None:
-        """Score a right answer with the user's own metric: one that raises is known before anything is written."""
-        metric = self._parts.metric or (resolve_metric(self._task) if ":" in self._task.metric else None)
-        if metric is not None and not self._task.metric.startswith(("judge", "regex")):
-            example = self._task.splits.train[0]
-            await score(metric, Output(text=example.expected or ""), example)
+    def _begin(self, database: Database, run: str) -> None:
+        """Write down what a later start needs, and tell the listener."""
+        task = json.dumps({**self._task.model_dump(mode="json"), "digest": self._task.splits.digest})
+        if database.read(sa.select(runs.c.id).where(runs.c.id == run)):
+            database.update_run(run, status="running", task=task)  # its budget may have been raised
+        else:
+            database.add_run(run, name=self._task.name, preset=self._preset.model_dump_json(), task=task)
+        self._listener({"event": "start", "run": run, "task": self._task, "estimate": self._estimate})
+        warning = caution(self._task)
+        if warning:
+            self._listener({"event": "warning", "text": warning})
 
     async def _invoke(self, deps: Deps, run: str) -> dict[str, Any]:
         limit = (self._preset.rounds + 3) * _STEPS_PER_ROUND
         config: Any = {"configurable": {"thread_id": run}, "recursion_limit": limit}
-        elsewhere = "" if self._path == DATABASE else f" --db {self._path}"
-        resume = f"go on with: crito resume {run}{elsewhere}"
+        resume = resume_command(run, self._path)
         async with AsyncSqliteSaver.from_conn_string(str(self._path)) as saver:
             graph = build(saver)
-            begun = await saver.aget_tuple(config) is not None
-            with deps.tracer.span("invoke_workflow", self._task.name, run=run):
+            begun = await saver.aget_tuple(config)
+            if begun is not None:
+                _keep_for_verdict(deps, begun.checkpoint["channel_values"])
+            with deps.tracer.span(_ROOT, self._task.name, run=run):
                 try:
                     return await graph.ainvoke(
-                        None if begun else {}, config, context=deps, control=self._control, durability="sync"
+                        {} if begun is None else None, config, context=deps, control=self._control, durability="sync"
                     )
                 except GraphDrained as drained:
-                    raise Interrupted(f"stopped ({drained.reason}); {resume}") from None
+                    raise Interrupted(f"stopped ({drained.reason}); go on with: {resume}") from None
                 except BudgetExhausted as error:
-                    raise Interrupted(f"{error}; {resume}") from error
+                    timed = error.dimension == "seconds"  # every start has them anew
+                    cure = f"go on with: {resume}" if timed else f"raise it: {resume} --budget-{error.dimension} N"
+                    raise Interrupted(f"{error}; {cure}") from error
                 except ProviderFailure as error:
-                    raise ProviderFailure(f"{error}; {resume}") from error
+                    raise ProviderFailure(f"{error}; go on with: {resume}") from error
 
 
-def stored(database: Database, run: str) -> tuple[Task, Result | None]:
-    """The task of a run and, once it has ended, its result, from the database alone.
+class Stored(NamedTuple):
+    """A run as the database has it; ``result`` is None until it has ended."""
+
+    task: Task
+    preset: Preset
+    result: Result | None
+
+
+def stored(database: Database, run: str) -> Stored:
+    """What a run was started with and, once it has ended, its result, from the database alone.
 
     Raises:
-        BadInput: There is no run of that id.
+        BadInput: There is no run of that id, or its examples are not those that it was started with.
     """
-    rows = database.read(sa.select(runs.c.task, runs.c.result).where(runs.c.id == run))
+    rows = database.read(sa.select(runs.c.task, runs.c.preset, runs.c.result).where(runs.c.id == run))
     if not rows:
         raise BadInput(f"there is no run {run!r}; see: crito runs")
-    result = rows[0].result
-    return Task.model_validate_json(rows[0].task), Result.model_validate_json(result) if result else None
+    row = rows[0]
+    task = Task.model_validate_json(row.task)
+    if json.loads(row.task).get("digest") != task.splits.digest:
+        raise BadInput(f"{database.path}: the examples of run {run} were changed since it was started; start a new run")
+    result = Result.model_validate_json(row.result) if row.result else None
+    return Stored(task, Preset.model_validate_json(row.preset), result)
 
 
 def bill(database: Database, run: str, seconds: float) -> Bill:
@@ -182,10 +191,17 @@ def bill(database: Database, run: str, seconds: float) -> Bill:
 
 
 def _elapsed(database: Database, run: str) -> float:
-    """Seconds that earlier starts of a run took, up to their last call."""
-    query = sa.select(runs.c.created, sa.func.max(calls.c.started + calls.c.seconds).label("last"))
-    rows = database.read(query.join(calls, calls.c.run == runs.c.id).where(runs.c.id == run).group_by(runs.c.id))
-    return max(0.0, rows[0].last - rows[0].created) if rows else 0.0
+    """Seconds that earlier starts of a run took, the pauses between them left out."""
+    seconds = sa.func.sum(spans.c.ended - spans.c.started).label("seconds")
+    rows = database.read(sa.select(seconds).where(spans.c.run == run, spans.c.name.startswith(f"{_ROOT} ")))
+    return rows[0].seconds or 0.0
+
+
+def _keep_for_verdict(deps: Deps, state: Mapping[str, Any]) -> None:
+    """Keep back for the verdict what the last finished round found that it needs."""
+    if state.get("round", 0) > 0:
+        used = tokens_per_use(deps, deps.seed) + tokens_per_use(deps, state["incumbent"])
+        deps.ledger.meter.keep_for_verdict(verdict_reserve(deps.verdict, len(deps.test), used))
 
 
 def _result(deps: Deps, run: str, state: Mapping[str, Any], seconds: float) -> Result:
@@ -213,4 +229,5 @@ def _result(deps: Deps, run: str, state: Mapping[str, Any], seconds: float) -> R
         best_prompts=best.prompts,
         chain=tuple(links),
         stopped=state.get("stopped", ""),
+        splits=deps.task.splits.digest,
     )

@@ -37,6 +37,8 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 _OBJECT = "object:"
 """Marks the name of a metric or program that was given as an object and is not in the database."""
+_HOST = "langchain/"
+"""Begins the name of a host application's model, which nobody but the host can make."""
 
 
 def silent(event: Mapping[str, Any]) -> None:
@@ -85,12 +87,19 @@ class Parts:
             BadInput: A name cannot be resolved.
         """
         if self.target is not None:
-            agents = self.agent_model or self.model or resolve(task.agent_model, concurrency=task.in_flight)
+            agents = self.agent_model or self.model or _model(task, "agent_model")
             return agents, agents
-        model = self.model or resolve(task.model, concurrency=task.in_flight)
+        model = self.model or _model(task, "model")
         if self.agent_model is None and task.agent_model == task.model:
             return model, model
-        return model, self.agent_model or resolve(task.agent_model, concurrency=task.in_flight)
+        return model, self.agent_model or _model(task, "agent_model")
+
+
+def _model(task: Task, key: str) -> Model:
+    name = getattr(task, key)
+    if name.startswith(_HOST):
+        raise BadInput(f"{key}: {name} was given as an object; give it again, from Python")
+    return resolve(name, concurrency=task.in_flight)
 
 
 @asynccontextmanager

@@ -106,18 +106,23 @@ class Database:
 
     Raises:
         BadInput: The file is not a database, belongs to another program, is damaged or from another version.
-            It is left as it was.
+            It is left as it was. Or it cannot be made or written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        fresh = _is_fresh(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fresh = _is_fresh(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}"
+            raise BadInput(f"{path}: cannot be used ({reason}); choose another file with --db FILE") from error
         self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 60, "check_same_thread": False})
         sa.event.listen(self._engine, "connect", _set_pragmas)
         if fresh:
             self._create()
-        self._reader = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        with self._guard():
+            self._reader = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         self._queue: list[tuple[sa.Table, dict[str, Any], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -184,7 +189,7 @@ class Database:
             error: Exception | None = None
             try:
                 await asyncio.to_thread(self._store, list(grouped.items()))
-            except (BadInput, sa.exc.SQLAlchemyError) as failure:
+            except Exception as failure:  # noqa: BLE001 - whatever it is, those who wait for the row must hear of it
                 error = failure
             for _, _, done in batch:
                 if done.cancelled():
@@ -203,12 +208,11 @@ class Database:
     def _guard(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.OperationalError as error:
-            raise BadInput(
-                f"{self.path}: cannot be used ({error.orig}); free the disk or the file, then resume"
-            ) from error
-        except sa.exc.DatabaseError as error:
-            raise BadInput(_damage(self.path, str(error.orig))) from error
+        except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+            reason = getattr(error, "orig", error)
+            raise BadInput(f"{self.path}: cannot be used ({reason}); free the disk or the file, then resume") from error
+        except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
+            raise BadInput(_damage(self.path, str(getattr(error, "orig", error)))) from error
 
 
 def _upsert(table: sa.Table) -> sa.Insert:

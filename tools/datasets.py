@@ -15,6 +15,7 @@ from crito.task import Example, example_id
 
 Row = Mapping[str, object]
 T = TypeVar("T")
+_LONGEST_FIELD = 16 * 2**20  # characters of a CSV value; the csv module's own limit is 131,072
 _READABLE = ".jsonl, .csv, .tsv, .json, .parquet"
 
 
@@ -151,6 +152,11 @@ def _text(row: Row, column: str, place: str) -> str:
     text = value if isinstance(value, str) else "" if value is None else _json_text(value)
     if not text.strip():
         raise BadInput(f"{place}: field {column!r} is empty; fill it in or remove the row")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise BadInput(f"{place}: field {column!r} holds half a character ({half}); correct or remove it") from error
     return text
 
 
@@ -159,6 +165,13 @@ def _json_text(value: object) -> str:
 
 
 def _check_file(path: Path) -> None:
+    try:
+        _check_path(path)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _check_path(path: Path) -> None:
     if path.is_dir():
         names = sorted(f.name for f in path.iterdir() if f.suffix.lower() in _READABLE.split(", "))[:5]
         inside = f", such as {', '.join(names)}" if names else ""
@@ -218,6 +231,8 @@ def _parsed(text: str, place: str) -> object:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}" if "\n" in text.strip() else f"column {error.colno}"
         raise BadInput(f"{place}: not valid JSON ({error.msg}, {where}); correct or remove it") from error
+    except ValueError as error:  # Python reads no number of more than 4,300 digits
+        raise BadInput(f"{place}: holds a number with too many digits; write it as a text, in quotes") from error
     except RecursionError as error:
         raise BadInput(f"{place}: JSON nested too deeply; flatten or remove it") from error
 
@@ -229,6 +244,7 @@ def _object(value: object, place: str) -> Row:
 
 
 def _csv(path: Path) -> Iterator[tuple[int, Row]]:
+    csv.field_size_limit(max(_LONGEST_FIELD, csv.field_size_limit()))
     lines = _lines(path)
     _, first = next(lines)
     delimiter = max(",;\t", key=first.count)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -17,9 +15,7 @@ import aiohttp
 
 from crito.errors import CallFailed
 from crito.protocols import ModelReply, ModelRequest, Usage
-
-_SHOWN = 200  # characters of a provider's message that an error repeats
-_SECRET = re.compile(r"(?i:bearer\s+\S+)|\b(?:sk|pk|gsk|xai|hf)[-_][\w*-]{4,}|\bAIza[\w-]{8,}|\b[A-Za-z0-9]{32,}\b")
+from crito.tools.redaction import redacted
 
 
 class EndpointModel:
@@ -34,6 +30,7 @@ class EndpointModel:
     """
 
     supports_schema = True
+    identity = ""  # the name says all that is known about it
 
     def __init__(
         self, name: str, base_url: str, model: str, api_key: str | None = None, *, timeout: float = 600.0
@@ -122,19 +119,26 @@ def read_reply(name: str, answer: Mapping[str, Any]) -> ModelReply:
     """Read an answer in the chat-completions format.
 
     Raises:
-        CallFailed: ``garbage`` for another format; ``empty`` for no text, unless the output limit cut it off.
+        CallFailed: ``garbage`` for another format; ``empty`` for no text, unless the output limit cut it off. Both
+            carry the tokens that the provider counted.
     """
+    usage = _usage(answer)
     try:
         choice = answer["choices"][0]
         text = choice["message"]["content"] or ""
         finish = "length" if choice.get("finish_reason") == "length" else "stop"
-        reply = ModelReply(text=text, finish=finish, usage=_usage(answer.get("usage") or {}))
+        reply = ModelReply(text=text, finish=finish, usage=usage)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError):
         message = f"{name}: the answer is not in the chat-completions format"
-        raise CallFailed("garbage", message, retryable=True) from None
+        raise unusable("garbage", message, usage) from None
     if finish == "stop" and not text.strip():
-        raise CallFailed("empty", f"{name}: the answer has no text", retryable=True)
+        raise unusable("empty", f"{name}: the answer has no text", usage)
     return reply
+
+
+def unusable(kind: str, message: str, usage: Usage) -> CallFailed:
+    """An answer that is of no use and was paid for all the same."""
+    return CallFailed(kind, message, retryable=True, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out)
 
 
 def failure_of_status(name: str, status: int, said: str, headers: Mapping[str, str]) -> CallFailed:
@@ -160,21 +164,17 @@ def failure_of_status(name: str, status: int, said: str, headers: Mapping[str, s
     return CallFailed("bad_request", message, retryable=False)
 
 
-def redacted(text: str, *secrets: str) -> str:
-    """One short line without secrets: those given, those in the environment, and whatever looks like a key."""
-    environment = (value for key, value in os.environ.items() if key.endswith(("KEY", "TOKEN", "SECRET")))
-    for secret in (*secrets, *environment):
-        if len(secret) >= 4:
-            text = text.replace(secret, "***")
-    return " ".join(_SECRET.sub("***", text).split())[:_SHOWN]
-
-
-def _usage(counts: Mapping[str, Any]) -> Usage:
-    return Usage(
-        tokens_in=counts.get("prompt_tokens") or 0,
-        tokens_out=counts.get("completion_tokens") or 0,
-        cached=(counts.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-    )
+def _usage(answer: Mapping[str, Any]) -> Usage:
+    """The tokens that the provider reports; none where it reports none that can be read."""
+    try:
+        counts = answer.get("usage") or {}
+        return Usage(
+            tokens_in=counts.get("prompt_tokens") or 0,
+            tokens_out=counts.get("completion_tokens") or 0,
+            cached=(counts.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+        )
+    except (AttributeError, ValueError):
+        return Usage()
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -13,6 +13,7 @@ from crito.errors import BadInput, CallFailed
 from crito.prompt import Message
 from crito.protocols import ModelReply, ModelRequest, Output
 from crito.task import Example, Score, Task
+from crito.tools.structured import quoted
 
 Ask = Callable[[ModelRequest], Awaitable[ModelReply]]
 """How a metric reaches a model: through the run's ledger, with its cache and its budget."""
@@ -84,10 +85,10 @@ class Judge:
         """What the model is asked; stable text first, so that prefix caches hit."""
         numbered = "\n".join(f"{number}. {text}" for number, text in enumerate(self.requirements, start=1))
         head = f"{_INSTRUCTIONS}\n\nThe task of the answer: {self.description}\n\nRequirements:\n{numbered}"
-        parts = [_quoted("inputs", "\n".join(f"{name}: {value}" for name, value in example.inputs.items()))]
+        parts = [quoted("inputs", "\n".join(f"{name}: {value}" for name, value in example.inputs.items()))]
         if example.expected is not None:
-            parts.append(_quoted("expected", example.expected))
-        parts.append(_quoted("output", output.text))
+            parts.append(quoted("expected", example.expected))
+        parts.append(quoted("output", output.text))
         return ModelRequest(
             messages=(Message(role="system", content=head), Message(role="user", content="\n".join(parts))),
             max_tokens=_TOKENS_PER_REQUIREMENT * len(self.requirements),
@@ -124,13 +125,6 @@ def _schema(requirements: int) -> dict[str, object]:
         "required": ["rulings"],
         "additionalProperties": False,
     }
-
-
-def _quoted(tag: str, text: str) -> str:
-    inert = re.sub(
-        r"<(?=\s*/?\s*(?:inputs|expected|output)\b)", "&lt;", text, flags=re.IGNORECASE
-    )  # cannot close its tag
-    return f"<{tag}>\n{inert}\n</{tag}>"
 
 
 def _garbage(what: str) -> CallFailed:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
-from crito.errors import CallFailed
 from crito.protocols import ModelReply, ModelRequest, Usage
+from crito.tools.endpoint_model import unusable
 from crito.tools.litellm_model import failure_of_error
 
 if TYPE_CHECKING:
@@ -23,11 +25,15 @@ class LangChainModel:
 
     Args:
         chat_model: The host's model; it is copied, never changed.
+
+    Attributes:
+        identity: Hash of the model's class and settings; None where it does not tell its settings.
     """
 
     def __init__(self, chat_model: BaseChatModel) -> None:
         known_as = getattr(chat_model, "model_name", None) or getattr(chat_model, "model", None)
         self.name = f"langchain/{known_as if isinstance(known_as, str) else type(chat_model).__name__}"
+        self.identity = _identity(chat_model)
         self._chat_model = chat_model
 
     async def complete(self, request: ModelRequest) -> ModelReply:
@@ -60,14 +66,24 @@ class LangChainModel:
         return [value.get_secret_value() for value in values if hasattr(value, "get_secret_value")]
 
 
+def _identity(chat_model: BaseChatModel) -> str | None:
+    settings = chat_model._identifying_params  # noqa: SLF001 - what LangChain's own cache goes by
+    if not settings:
+        return None
+    kind = type(chat_model)
+    whole = [kind.__module__, kind.__qualname__, dict(settings)]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=repr).encode()).hexdigest()[:16]
+
+
 def _read(name: str, answer: BaseMessage) -> ModelReply:
     text = str(answer.text)
     about = answer.response_metadata
     reason = about.get("finish_reason") or about.get("stop_reason") or about.get("done_reason")
     cut_off = str(reason).lower() in _CUT_OFF
+    usage = _usage(answer)
     if not text.strip() and not cut_off:
-        raise CallFailed("empty", f"{name}: the answer has no text", retryable=True)
-    return ModelReply(text=text, finish="length" if cut_off else "stop", usage=_usage(answer))
+        raise unusable("empty", f"{name}: the answer has no text", usage)
+    return ModelReply(text=text, finish="length" if cut_off else "stop", usage=usage)
 
 
 def _usage(answer: BaseMessage) -> Usage:

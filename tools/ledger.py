@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import random
+import string
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ _TRIES = {"rate_limit": 8, "server": 5, "timeout": 3, "connection": 5, "garbage"
 _LONGEST_WAIT = 30.0
 _DOWN = 6
 """Calls that fail for good in a row, without one success between, before the provider counts as down."""
+_LETTERS = (string.ascii_letters + " ").encode()
+_FRAME, _PREAMBLE = 8, 32
+"""Tokens that a chat template puts around each message, and before the first one."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,16 @@ class Call:
     key: str
     reply: ModelReply
     hit: bool
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """How a call ended, after how many attempts; ``lost`` is what those took that brought no reply."""
+
+    reply: ModelReply | None
+    error: CallFailed | None
+    attempts: int
+    lost: Usage
 
 
 class Ledger:
@@ -60,7 +75,7 @@ class Ledger:
         meter: Meter,
         limiter: Limiter,
         price: Callable[[str], Price | None],
-        timeout: float = 120.0,
+        timeout: float = 300.0,
         pause: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         self.database = database
@@ -83,8 +98,9 @@ class Ledger:
         """Answer from the cache, or pay for the answer once.
 
         Args:
-            model: Who is asked.
-            request: The complete request; with ``sample`` and the model's name it is the key.
+            model: Who is asked. Its ``identity``, if it has one, tells models of one name apart; answers of a model
+                without one are kept for this run alone, because another run may give the name to another model.
+            request: The complete request; with ``sample``, the model's name and its identity it is the key.
             role: Who asks: ``target`` or an agent's name.
             sample: Index of the repeat, for noisy models.
 
@@ -93,11 +109,13 @@ class Ledger:
             CallFailed: It failed for good; the failure has its row.
             ProviderFailure: The provider refuses the key, or is down.
         """
-        key = call_key(model.name, request, sample)
-        pending = self._pending.get(key)
-        if pending is not None:
-            self.hits += 1
-            return await asyncio.shield(pending)
+        identity = getattr(model, "identity", None)
+        key = call_key(model.name, request, sample, self.run if identity is None else identity)
+        while (pending := self._pending.get(key)) is not None:
+            await asyncio.wait([pending])
+            if not pending.cancelled():  # else whoever paid was cancelled, and the first to come here pays instead
+                self.hits += 1
+                return pending.result()
         found = self._find(key)
         if found is not None:
             self.hits += 1
@@ -136,46 +154,43 @@ class Ledger:
 
     async def _pay(self, model: Model, request: ModelRequest, key: str, role: str) -> ModelReply:
         price = self._price(model.name)
-        reserved, spent = _upper_bound(request, price), Spend()
+        reserved, spent = _upper_bound(request, price, getattr(model, "headroom", 0)), Spend()
         async with self._limiter:
             self._refuse()
             self.meter.reserve(reserved)  # not before: calls that only wait for their turn would hold the budget
             started, clock = time.time(), time.monotonic()
             try:
-                reply, error, attempts = await self._attempt(model, request)
-                self._count(error)
-                usage = reply.usage if reply else Usage()
-                usd = (reply.usd if reply else None) or (price.cost(usage) if price else None)
-                spent = Spend(1, usage.tokens_in + usage.tokens_out, usd or 0.0)
+                answer = await self._attempt(model, request, price)
+                self._count(answer.error)
+                spent = Spend(1) + (_spend(answer.reply.usage, _usd(answer.reply, price)) if answer.reply else Spend())
             finally:
                 self.meter.settle(reserved, spent)
+        reply = _billed(answer, price)
         row = {
             "key": key,
-            "status": "failed" if error else "ok",
+            "status": "failed" if answer.error else "ok",
             "run": self.run,
             "span": telemetry.current_span(),
             "role": role,
             "model": model.name,
             "request": request.model_dump_json(exclude_defaults=True),
-            "reply": reply.text if reply else None,
-            "finish": reply.finish if reply else None,
-            "error": f"{error.kind}: {error}" if error else None,
-            **usage.model_dump(),
-            "usd": usd if reply else 0.0,
+            "reply": None if answer.error else reply.text,
+            "finish": None if answer.error else reply.finish,
+            "error": f"{answer.error.kind}: {answer.error}" if answer.error else None,
+            **reply.usage.model_dump(),
+            "usd": reply.usd,
             "started": started,
             "seconds": time.monotonic() - clock,
-            "attempts": attempts,
+            "attempts": answer.attempts,
         }
         await self.database.write(calls, row)
-        if error:
-            self._refuse(error)
-            raise error
-        if reply is None:
-            raise AssertionError("a call ends with a reply or an error")
-        return reply.model_copy(update={"usd": usd})
+        if answer.error:
+            self._refuse(answer.error)
+            raise answer.error
+        return reply
 
-    async def _attempt(self, model: Model, request: ModelRequest) -> tuple[ModelReply | None, CallFailed | None, int]:
-        attempt = 0
+    async def _attempt(self, model: Model, request: ModelRequest, price: Price | None) -> _Answer:
+        attempt, lost = 0, Usage()
         while True:
             attempt += 1
             try:
@@ -186,19 +201,26 @@ class Ledger:
                 error = failure
             else:
                 self._limiter.succeeded()
-                return reply, None, attempt
+                return _Answer(reply, None, attempt, lost)
             if error.kind in ("rate_limit", "server"):
                 self._limiter.pushed_back()
-            late = self._down or self.meter.seconds_left() <= 0
+            wasted = Usage(tokens_in=error.tokens_in, tokens_out=error.tokens_out)
+            lost += wasted
+            # Booked at once and on top of the reservation, which the next attempt needs for itself.
+            self.meter.settle(Spend(), _spend(wasted, price.cost(wasted) if price else None))
+            late = self._down or self.meter.lacking() is not None
             if late or not error.retryable or attempt >= _TRIES.get(error.kind, 1):
                 if error.kind == "empty" and not late:
                     # Asked again and still nothing: silence is the model's answer, and is scored as such.
-                    return ModelReply(text=""), None, attempt
-                return None, error, attempt
-            self.retries += 1
-            wait = error.retry_after or self._jitter.uniform(0.5, 1.0) * min(_LONGEST_WAIT, 0.5 * 2**attempt)
-            self._log.debug("retry", model=model.name, kind=error.kind, attempt=attempt, wait=round(wait, 2))
-            await self._pause(min(wait, _LONGEST_WAIT, max(0.0, self.meter.seconds_left())))
+                    return _Answer(ModelReply(text=""), None, attempt, lost)
+                return _Answer(None, error, attempt, lost)
+            await self._wait(error, model.name, attempt)
+
+    async def _wait(self, error: CallFailed, model: str, attempt: int) -> None:
+        self.retries += 1
+        wait = error.retry_after or self._jitter.uniform(0.5, 1.0) * min(_LONGEST_WAIT, 0.5 * 2**attempt)
+        self._log.debug("retry", model=model, kind=error.kind, attempt=attempt, wait=round(wait, 2))
+        await self._pause(min(wait, _LONGEST_WAIT, max(0.0, self.meter.seconds_left())))
 
     def _refuse(self, cause: CallFailed | None = None) -> None:
         """Make no further call to a provider that is down, nor after the deadline."""
@@ -225,9 +247,10 @@ _LOOKUP = sa.select(
 ).where(calls.c.status == "ok", calls.c.key == sa.bindparam("key"))
 
 
-def call_key(model: str, request: ModelRequest, sample: int) -> str:
-    """Hash of everything that decides the reply."""
-    return hashlib.sha256(f"{model}\n{sample}\n{request.model_dump_json()}".encode()).hexdigest()[:32]
+def call_key(model: str, request: ModelRequest, sample: int, identity: str = "") -> str:
+    """Hash of everything that decides the reply; ``identity`` tells models of one name apart."""
+    who = f"{model}\n{identity}" if identity else model
+    return hashlib.sha256(f"{who}\n{sample}\n{request.model_dump_json()}".encode()).hexdigest()[:32]
 
 
 def paid(database: Database, run: str) -> Spend:
@@ -241,8 +264,38 @@ def paid(database: Database, run: str) -> Spend:
     return Spend(row.calls, row.tokens, row.usd)
 
 
-def _upper_bound(request: ModelRequest, price: Price | None) -> Spend:
-    """The most a call can take: about three characters a token in, the output limit out."""
-    tokens_in = sum(len(m.content) for m in request.messages) // 3 + 8 * len(request.messages)
-    usage = Usage(tokens_in=tokens_in, tokens_out=request.max_tokens)
-    return Spend(1, tokens_in + request.max_tokens, price.cost(usage) if price else 0.0)
+def _usd(reply: ModelReply, price: Price | None) -> float | None:
+    """What the provider says a reply cost, else what the table says."""
+    if reply.usd is not None:
+        return reply.usd
+    return price.cost(reply.usage) if price else None
+
+
+def _spend(usage: Usage, usd: float | None) -> Spend:
+    return Spend(0, usage.tokens_in + usage.tokens_out, usd or 0.0)
+
+
+def _billed(answer: _Answer, price: Price | None) -> ModelReply:
+    """The reply (an empty one for a failure) with all that its call took; the price is None where it is not known."""
+    lost = price.cost(answer.lost) if price else 0.0 if answer.lost == Usage() else None
+    usd = _usd(answer.reply, price) if answer.reply else 0.0
+    reply = answer.reply or ModelReply(text="")
+    text = reply.text.encode(errors="replace").decode()  # JSON can carry half a character, which no file can
+    total = None if usd is None or lost is None else usd + lost
+    return reply.model_copy(update={"text": text, "usage": reply.usage + answer.lost, "usd": total})
+
+
+def _upper_bound(request: ModelRequest, price: Price | None, headroom: int) -> Spend:
+    """The most that one attempt can take: all it may write, and the most tokens that its bytes can make."""
+    tokens_in = _PREAMBLE + sum(_most_tokens(message.content) + _FRAME for message in request.messages)
+    if request.json_schema is not None:
+        tokens_in += _most_tokens(json.dumps(request.json_schema))
+    usage = Usage(tokens_in=tokens_in, tokens_out=request.max_tokens + headroom)
+    return _spend(usage, price.cost(usage) if price else None) + Spend(calls=1)
+
+
+def _most_tokens(text: str) -> int:
+    """A token for every two English letters; for every byte of all else: digits, signs and rare scripts split so."""
+    whole = text.encode(errors="surrogatepass")
+    odd = len(whole.translate(None, _LETTERS))
+    return odd + (len(whole) - odd + 1) // 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from crito.errors import BadInput
@@ -21,6 +22,14 @@ _CHARACTERS_PER_TOKEN = 4.0
 _PER_MESSAGE = 5
 _DEMOS = 3
 """Demonstrations in an average candidate, for the estimate."""
+_AGENTS = 0.03
+"""About the agents' share of a run's calls, measured over our scenarios; a judge's calls come on top."""
+_JUDGED = 350
+"""About the tokens of a judge's instructions and rulings, beside the inputs and the answer."""
+_CONCLUSIVE = 6
+"""The fewest test examples whose sign-flip test can fall below p = .05: 2 / 2^6 = .03."""
+_SHORTEST = 1.0
+"""Seconds in which nothing at all can be done."""
 
 
 class Estimate(NamedTuple):
@@ -61,47 +70,96 @@ def complete(budget: Budget) -> Budget:
     return budget
 
 
-def estimate(task: Task, price: Price | None) -> Estimate:
-    """What the run may take: the calls that the tightest limit allows, at an average candidate's length."""
-    mean = _mean_tokens(task, demos=_DEMOS)
-    calls = _affordable(task, mean, price)
-    usd = None if price is None else calls * (mean * price.tokens_in + output_limit(task) * price.tokens_out)
-    return Estimate(calls, calls * (mean + output_limit(task)), usd)
+def estimate(task: Task, price: Price | None, agents: Price | None) -> Estimate:
+    """What the run may take: what the tightest limit allows, at an average candidate's length.
+
+    Args:
+        task: The task, with its budget completed.
+        price: The target's price.
+        agents: The agents' price; about 3 % of the calls are theirs, and all of a judge's.
+    """
+    use = _use(task, _mean_tokens(task, demos=_DEMOS), price, agents)
+    uses = _affordable(task.budget, use)
+    priced = price is not None and agents is not None
+    return Estimate(uses * use.calls, uses * use.tokens, uses * use.usd if priced else None)
 
 
-def fit(task: Task, price: Price | None) -> tuple[Task, Spend]:
+def fit(task: Task, price: Price | None, agents: Price | None) -> tuple[Task, Spend]:
     """The task with as many validation and test examples as the budget can use, and what the verdict keeps back.
 
+    Args:
+        task: The task, with its budget completed.
+        price: The target's price, if it is known.
+        agents: The agents' price, if it is known.
+
     Returns:
-        The task (splits cut to what fits, in their stratified order), and the verdict's share.
+        The task (splits cut to what fits, in their stratified order, and the cap on answers set, so that fitting it
+        again gives the same), and the verdict's share.
 
     Raises:
         BadInput: The budget is too small for a comparison; the message says the least that works.
     """
-    mean = _mean_tokens(task, demos=_DEMOS)
-    calls = _affordable(task, mean, price)
+    use = _use(task, _mean_tokens(task, demos=_DEMOS), price, agents)
+    uses = _affordable(task.budget, use)
     splits = task.splits
-    tests, vals = _shares(task, calls)
-    if not _enough(task, calls):
-        least = next(count for count in itertools.count(calls) if _enough(task, count))
+    tests, vals = _shares(task, uses)
+    if not _enough(task, uses):
+        least = next(count for count in itertools.count(uses) if _enough(task, count))
         raise BadInput(
-            f"budget: {_words(task.budget)} reaches for about {calls} calls, too few for a search and a verdict on "
-            f"{min(_LEAST, len(splits.test))} test examples; the least that works is about {least} calls"
+            f"budget: {_words(task.budget)} reaches for about {uses * use.calls} calls, too few for a search and a "
+            f"verdict on {min(_LEAST, len(splits.test))} test examples; the least that works is about "
+            f"{least * use.calls} calls"
         )
     cut = splits.model_copy(update={"val": splits.val[:vals], "test": splits.test[:tests]})
-    used = mean + output_limit(task)
-    usd = 0.0 if price is None else 2 * tests * (mean * price.tokens_in + output_limit(task) * price.tokens_out)
-    return task.model_copy(update={"splits": cut}), Spend(2 * tests, 2 * tests * used, usd)
+    verdict = Spend(2 * tests * use.calls, 2 * tests * use.tokens, 2 * tests * use.usd)
+    return task.model_copy(update={"splits": cut, "max_output_tokens": output_limit(task)}), verdict
 
 
-def _shares(task: Task, calls: int) -> tuple[int, int]:
-    """Test and validation examples that so many calls are enough for."""
-    tests = min(len(task.splits.test), int(task.budget.verdict_share * calls / 2))
-    return tests, min(len(task.splits.val), (calls - 2 * tests) // _RACES)
+def check_reach(task: Task, examples: Sequence[Example], price: Price | None, agents: Price | None) -> None:
+    """Refuse a budget that does not reach for one answer to each example.
+
+    Raises:
+        BadInput: It does not; the message says how many calls are needed.
+    """
+    mean = sum(_longest(task, example) for example in examples) // len(examples)
+    use = _use(task, mean, price, agents)
+    uses = _affordable(task.budget, use, unlimited=len(examples))
+    if uses < len(examples):
+        raise BadInput(
+            f"budget: {_words(task.budget)} reaches for about {uses} of {len(examples)} examples, which need "
+            f"{len(examples) * use.calls} calls; raise it, or take fewer examples"
+        )
 
 
-def _enough(task: Task, calls: int) -> bool:
-    tests, vals = _shares(task, calls)
+def check_time(budget: Budget) -> None:
+    """Refuse a time in which nothing can be done.
+
+    Raises:
+        BadInput: It is shorter than a second.
+    """
+    if budget.seconds is not None and budget.seconds < _SHORTEST:
+        raise BadInput(f"budget.seconds: {budget.seconds:g} s is too short for a single answer; give at least 1")
+
+
+def caution(task: Task) -> str | None:
+    """What the user should know of the test split before anything is paid for; None where it is large enough."""
+    tests = len(task.splits.test)
+    if tests >= _CONCLUSIVE:
+        return None
+    return (
+        f"with {tests} test example{'' if tests == 1 else 's'} no gain can be told from luck (p < .05): at least "
+        f"{_CONCLUSIVE} are needed, which a file of {2 * _LEAST} examples gives"
+    )
+
+
+def _shares(task: Task, uses: int) -> tuple[int, int]:
+    """Test and validation examples that so many uses of a prompt are enough for."""
+    tests = min(len(task.splits.test), int(task.budget.verdict_share * uses / 2))
+    return tests, min(len(task.splits.val), (uses - 2 * tests) // _RACES)
+
+
+def _enough(task: Task, uses: int) -> bool:
+    tests, vals = _shares(task, uses)
     return tests >= min(_LEAST, len(task.splits.test)) and vals >= min(_LEAST, len(task.splits.val))
 
 
@@ -134,18 +192,27 @@ def _mean_tokens(task: Task, *, demos: int) -> int:
     return int(seed + (1 + demos) * example)
 
 
-def _affordable(task: Task, mean: int, price: Price | None) -> int:
-    budget = task.budget
-    limits = [float("inf")]
-    if budget.calls is not None:
-        limits.append(budget.calls)
-    if budget.tokens is not None:
-        limits.append(budget.tokens / (mean + output_limit(task)))
-    if budget.usd is not None and price is not None:
-        each = mean * price.tokens_in + output_limit(task) * price.tokens_out
-        limits.append(budget.usd / each if each else float("inf"))
-    most = min(limits)
-    return DEFAULT_CALLS if most == float("inf") else int(most)
+def _use(task: Task, tokens_in: int, price: Price | None, agents: Price | None) -> Spend:
+    """What one scored answer takes, a judge's ruling on it and the agents' share of the run included."""
+    answer, judged = output_limit(task), task.metric.partition(":")[0] == "judge"
+    usd = _usd(price, tokens_in, answer) + _AGENTS * _usd(agents, tokens_in, answer)
+    if not judged:
+        return Spend(1, tokens_in + answer, usd)
+    return Spend(2, tokens_in + 2 * answer + _JUDGED, usd + _usd(agents, answer + _JUDGED // 2, _JUDGED // 2))
+
+
+def _usd(price: Price | None, tokens_in: int, tokens_out: int) -> float:
+    return 0.0 if price is None else tokens_in * price.tokens_in + tokens_out * price.tokens_out
+
+
+def _affordable(budget: Budget, use: Spend, *, unlimited: int = DEFAULT_CALLS) -> int:
+    """Uses of a prompt that fit into every limit; ``unlimited`` where none is set."""
+    limits = [
+        limit / each
+        for name in ("calls", "tokens", "usd")
+        if (limit := getattr(budget, name)) is not None and (each := getattr(use, name)) > 0
+    ]
+    return int(min(limits, default=unlimited))
 
 
 def _words(budget: Budget) -> str:

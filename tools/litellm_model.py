@@ -9,8 +9,9 @@ from typing import Any
 
 from crito.errors import CallFailed
 from crito.protocols import ModelReply, ModelRequest
-from crito.tools.endpoint_model import chat_payload, failure_of_status, read_reply, redacted
-from crito.tools.prices import enforces_schema
+from crito.tools.endpoint_model import chat_payload, failure_of_status, read_reply
+from crito.tools.prices import enforces_schema, reasons
+from crito.tools.redaction import redacted
 
 _KIND_OF_CLASS = (
     ("timeout", "timeout"),
@@ -23,6 +24,7 @@ _KIND_OF_CLASS = (
     ("serviceunavailable", "server"),
 )
 _STATUS_OF_KIND = {"timeout": 408, "rate_limit": 429, "auth": 401, "server": 503}
+_REASONING = 2048  # tokens
 _KIND_OF_TEXT = (("connection error", "connection"), ("invalid response", "garbage"))
 
 
@@ -30,10 +32,17 @@ class LiteLLMModel:
     """A model named ``provider/model``.
 
     Keys and addresses come from the provider's environment variables, which LiteLLM reads by itself.
+
+    Attributes:
+        headroom: Output tokens that it may take beyond the request's limit. Hidden reasoning counts as output, and
+            would leave nothing of a limit that is cut to a short answer.
     """
+
+    identity = ""  # the name says all that is known about it
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.headroom = _REASONING if reasons(name) else 0
         self._litellm: Any = None
 
     @property
@@ -50,6 +59,7 @@ class LiteLLMModel:
         if self._litellm is None:
             self._litellm = await asyncio.to_thread(_load)
         payload = chat_payload(self.name, request)
+        payload["max_tokens"] += self.headroom
         if not self._litellm.supports_response_schema(self.name):
             payload.pop("response_format", None)
         try:

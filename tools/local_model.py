@@ -49,6 +49,7 @@ class LocalModel:
 
     Attributes:
         context: Tokens that a prompt and its answer may have together.
+        identity: Size and time of the file, so that other weights under the same path are another model.
     """
 
     supports_schema = True  # by grammar
@@ -57,6 +58,8 @@ class LocalModel:
     def __init__(self, name: str, path: Path, slots: int) -> None:
         self.name = name
         self._path = path.resolve()
+        about = self._path.stat()
+        self.identity = f"{about.st_size}-{about.st_mtime_ns}"
         self._slots = slots
         self._served: _Served | None = None
         self._endpoint: EndpointModel | None = None

@@ -53,14 +53,19 @@ class Meter:
         Raises:
             BudgetExhausted: It does not fit; nothing was set aside.
         """
+        lacking = self.lacking(amount)
+        if lacking is not None:
+            raise BudgetExhausted(lacking)
+        self._held += amount
+
+    def lacking(self, amount: Spend = Spend()) -> str | None:
+        """What there is too little of for an amount on top of all that is set aside; None where it fits."""
         total = self.spent + self._held + self._verdict + amount
         for name in ("calls", "tokens", "usd"):
             limit = getattr(self.budget, name)
             if limit is not None and getattr(total, name) > limit:
-                raise BudgetExhausted(name)
-        if self.seconds_left() <= 0:
-            raise BudgetExhausted("seconds")
-        self._held += amount
+                return name
+        return "seconds" if self.seconds_left() <= 0 else None
 
     def settle(self, reserved: Spend, actual: Spend) -> None:
         """Replace a reservation by what the call really took."""

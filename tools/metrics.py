@@ -17,6 +17,7 @@ from crito.errors import BadInput, CritoError
 from crito.protocols import Metric, Output
 from crito.task import Example, Score, Task
 from crito.tools import judge, text_metrics
+from crito.tools.redaction import redacted
 
 Ask = judge.Ask
 
@@ -43,11 +44,14 @@ class TextMetric:
         """Score one output.
 
         Raises:
-            BadInput: The example has no expected answer.
+            BadInput: The example has no expected answer, or one that the metric cannot use.
         """
         if example.expected is None:
             raise BadInput(f"example {example.id} has no expected answer, which metric {self.name} needs")
-        return self.compare(output.text, example.expected)
+        try:
+            return self.compare(output.text, example.expected)
+        except BadInput as error:
+            raise BadInput(f"example {example.id}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,9 @@ def resolve_metric(task: Task, ask: Ask | None = None) -> Metric:
     if task.metric == "label":
         return TextMetric("label", partial(text_metrics.label, labels=task.labels))
     if task.metric in _COMPARISONS:
-        return TextMetric(task.metric, _COMPARISONS[task.metric])
+        compare = _COMPARISONS[task.metric]
+        compare("{}", "{}")  # a missing package must show before any work is done
+        return TextMetric(task.metric, compare)
     raise _unknown(task.metric)
 
 
@@ -131,8 +137,24 @@ async def score(metric: Metric, output: Output, example: Example) -> Score:
         raise
     except Exception as error:
         name = getattr(metric, "name", getattr(metric, "__name__", type(metric).__name__))
-        reason = f"{type(error).__name__} on example {example.id}: {text_metrics.shorten(str(error))}"
+        said = text_metrics.shorten(redacted(str(error)))
+        reason = f"{type(error).__name__} on example {example.id}: {said}"
         raise BadInput(f"metric {name} raised {reason}") from error
+
+
+async def try_metric(metric: Metric, task: Task) -> None:
+    """Score every example's own expected answer, so that a metric that cannot work shows before anything is paid.
+
+    A judge is not tried, because it is paid itself.
+
+    Raises:
+        BadInput: The metric fails on an example, which the message names.
+    """
+    if isinstance(metric, judge.Judge):
+        return
+    for example in (*task.splits.train, *task.splits.val, *task.splits.test):
+        if example.expected is not None or isinstance(metric, TextMetric):
+            await score(metric, Output(text=example.expected or ""), example)
 
 
 def parse(task: Task, text: str) -> str | None:
@@ -154,7 +176,8 @@ def _import(module: str, function: str) -> Callable[[Output, Example], Any]:
         near = _near(module)
         raise BadInput(f"{place}: there is no module {error.name!r} on the Python path{near}") from error
     except Exception as error:
-        raise BadInput(f"{place}: importing {module} raised {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {redacted(str(error))}"
+        raise BadInput(f"{place}: importing {module} raised {reason}") from error
     if not callable(found):
         raise BadInput(f"{place}: module {module} has no function {function!r}")
     checked: Callable[[Output, Example], Any] = found

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from crito.errors import BadInput
 from crito.protocols import Model
+from crito.tools.prices import providers
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -128,9 +129,11 @@ def _hosted(name: str, provider: str, environ: Mapping[str, str]) -> Model:
 
     variables = _KEYS.get(provider)
     if variables is None:
-        near = difflib.get_close_matches(provider, _KEYS, n=1, cutoff=0.8)
-        if near:
-            raise BadInput(f"model: there is no provider {provider!r} (in {name!r}); did you mean {near[0]!r}?")
+        known = providers()
+        if provider not in known:
+            near = difflib.get_close_matches(provider, [*_KEYS, *known], n=1)
+            cure = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_KEYS)} and others of LiteLLM"
+            raise BadInput(f"model: there is no provider {provider!r} (in {name!r}); {cure}")
     elif not any(environ.get(variable) for variable in variables):
         raise BadInput(f"model: {name} needs an API key; set the environment variable {variables[0]}")
     return LiteLLMModel(name)

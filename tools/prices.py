@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from crito.protocols import Usage
 
 _TABLE = "model_prices_and_context_window_backup.json"
+_PROVIDERS = "provider_endpoints_support_backup.json"
 _FREE = ("local/", "scripted", "program/")
 
 
@@ -59,6 +60,18 @@ def enforces_schema(model_name: str) -> bool:
     return bool(_entry(model_name).get("supports_response_schema"))
 
 
+def reasons(model_name: str) -> bool:
+    """Whether the table says that the model may reason before its answer, in tokens that are paid and not shown."""
+    return bool(_entry(model_name).get("supports_reasoning"))
+
+
+@cache
+def providers() -> frozenset[str]:
+    """Every provider that LiteLLM knows: those with models in its table, and those whose models are the user's own."""
+    priced = (str(entry.get("litellm_provider", "")) for entry in _table().values())
+    return frozenset(priced).union(_bundled(_PROVIDERS).get("providers", ()))
+
+
 def _entry(model_name: str) -> Mapping[str, Any]:
     table = _table()
     if model_name in table:
@@ -71,8 +84,13 @@ def _entry(model_name: str) -> Mapping[str, Any]:
 
 @cache
 def _table() -> Mapping[str, Mapping[str, Any]]:
+    return _bundled(_TABLE)
+
+
+def _bundled(name: str) -> Mapping[str, Mapping[str, Any]]:
     spec = importlib.util.find_spec("litellm")
-    if spec is None or spec.origin is None:
+    file = Path(spec.origin).with_name(name) if spec and spec.origin else None
+    if file is None or not file.is_file():
         return {}
-    table: dict[str, dict[str, Any]] = json.loads(Path(spec.origin).with_name(_TABLE).read_text(encoding="utf-8"))
-    return table
+    content: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return content

@@ -41,17 +41,19 @@ def join(
     *,
     shares: Mapping[str, float] = SHARES,
     seed: int = 0,
+    places: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> Splits:
     """Put given splits together; a missing ``val`` or ``test`` is carved out of ``train`` in proportion to its share.
 
     Given splits keep their members but not their order: a file sorted by label would make every block of it lopsided.
+    ``places`` tells for each split where its examples stand, by their ids, for errors.
 
     Raises:
         BadInput: There are too few examples, the shares cannot be met, or an input stands in two splits.
     """
     given = {"train": train, "val": val, "test": test}
     _check_number(sum(map(len, given.values())))
-    _refuse_overlap(given)
+    _refuse_overlap(given, places)
     parts = {name: interleaved(examples, seed) for name, examples in given.items()}
     missing = [name for name in ("val", "test") if not given[name]]
     if missing:
@@ -71,14 +73,18 @@ def _check_number(number: int) -> None:
         )
 
 
-def _refuse_overlap(given: Mapping[str, Sequence[Example]]) -> None:
+def _refuse_overlap(given: Mapping[str, Sequence[Example]], places: Mapping[str, Mapping[str, str]]) -> None:
     home: dict[str, str] = {}
     for name, examples in given.items():
         for example in examples:
             other = home.setdefault(example.id, name)
             if other != name:
                 shown = "; ".join(f"{key}: {value[:60]!r}" for key, value in example.inputs.items())
-                raise BadInput(f"the same row is in {other} and in {name} ({shown}); remove one of the two")
+                one, two = (
+                    f"in {split} ({places[split][example.id]})" if split in places else f"in {split}"
+                    for split in (other, name)
+                )
+                raise BadInput(f"the same row is {one} and {two} ({shown}); remove one of the two")
 
 
 def _sizes(number: int, shares: Mapping[str, float]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from crito.errors import CallFailed
 from crito.prompt import Message, Prompt
 from crito.protocols import Model, ModelReply, ModelRequest, Output
 from crito.tools.ledger import Ledger
+from crito.tools.redaction import redacted
 
 TargetFunction = Callable[[Mapping[str, Prompt], Mapping[str, str]], Awaitable[str]]
 
@@ -52,7 +53,7 @@ class ProgramTarget:
 
     def __init__(self, ledger: Ledger, function: TargetFunction) -> None:
         self._ledger = ledger
-        self._program = _Program(function, ledger.run)
+        self._program = _Program(function)
 
     async def run(self, prompts: Mapping[str, Prompt], inputs: Mapping[str, str], *, sample: int = 0) -> Output:
         """See :class:`crito.protocols.Target`."""
@@ -64,11 +65,13 @@ class ProgramTarget:
 
 
 class _Program:
-    """A user's function in the shape of a model, so that the ledger can keep its answers."""
+    """A user's function in the shape of a model, so that the ledger can keep its answers.
 
-    def __init__(self, function: TargetFunction, run: str) -> None:
-        # The run is in the name, and so in the cache's key: between runs the user may have changed the program.
-        self.name = f"program/{getattr(function, '__qualname__', type(function).__name__)}#{run}"
+    It has no ``identity``: between runs the user may have changed the program.
+    """
+
+    def __init__(self, function: TargetFunction) -> None:
+        self.name = f"program/{getattr(function, '__qualname__', type(function).__name__)}"
         self._function = function
 
     async def complete(self, request: ModelRequest) -> ModelReply:
@@ -80,9 +83,8 @@ class _Program:
         except CallFailed:
             raise
         except Exception as error:
-            raise CallFailed(
-                "program", f"{self.name} raised {type(error).__name__}: {error}", retryable=False
-            ) from error
+            reason = f"{type(error).__name__}: {redacted(str(error))}"
+            raise CallFailed("program", f"{self.name} raised {reason}", retryable=False) from error
 
     async def aclose(self) -> None:
         """There is nothing to give back."""

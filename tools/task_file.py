@@ -12,6 +12,8 @@ from crito.errors import BadInput
 from crito.prompt import Prompt, Section
 from crito.task import Budget, Example, Splits, Task
 from crito.tools.datasets import Loaded, Row, read_examples, read_text, to_examples
+from crito.tools.limits import prompt_tokens
+from crito.tools.logs import logger
 from crito.tools.splits import MINIMUM, MOST_STRATA, SHARES, join
 
 _PROMPT_FILE = re.compile(r"\S[^\n]*\.(txt|md|ya?ml)")
@@ -140,6 +142,9 @@ def _checked(
             f"{place}: output: {spec.output!r} is also an input, so the answer would be given away; remove it"
         )
     examples = [example for part in parts.values() for example in part.examples]
+    repeated = sum(part.duplicates for part in parts.values())
+    if repeated:
+        logger("crito.data").warning(f"{place}: rows that repeat an earlier one are left out", rows=repeated)
     metric = _metric(spec, examples, place)
     places = {example: where for part in parts.values() for example, where in part.places.items()}
     return Task(
@@ -170,7 +175,12 @@ def _splits(spec: TaskFile, parts: Mapping[str, Loaded], place: str, *, allow_fe
         return Splits(train=(), val=(), test=tuple(example for part in given.values() for example in part))
     shares = spec.split.model_dump() if spec.split else SHARES
     try:
-        return join(given["train"], given.get("val", ()), given.get("test", ()), shares=shares, seed=spec.seed)
+        return join(
+            *(given.get(name, ()) for name in ("train", "val", "test")),
+            shares=shares,
+            seed=spec.seed,
+            places={name: part.places for name, part in parts.items()},
+        )
     except BadInput as error:
         raise BadInput(f"{place}: {error}") from error
 
@@ -237,6 +247,11 @@ def _fitted(prompt: Prompt, spec: TaskFile, place: str) -> Prompt:
             names = ", ".join([*(section.name for section in prompt.sections), "template"])
             cure = f"copy a text from it, or name one of: {names}"
             raise BadInput(f"{place}: constraints.frozen: {mark!r} is neither a text nor a path in the prompt; {cure}")
+    cap, size = spec.constraints.max_prompt_tokens, prompt_tokens(fitted)
+    if cap is not None and size > cap:
+        raise BadInput(
+            f"{place}: constraints.max_prompt_tokens: the prompt has about {size} itself; allow at least those"
+        )
     return fitted
 
 

@@ -21,6 +21,7 @@ from crito.protocols import ModelReply, ModelRequest
 from crito.result import Result as RunResult
 from crito.tools.database import Database
 from crito.tools.meter import Spend
+from crito.tools.run_lock import run_lock
 from crito.tools.scripted_model import ScriptedModel
 from tests.toy_run import LABELS, RULE, finished, target, task_folder, toy_model
 
@@ -214,7 +215,7 @@ def test_show_tells_verdict_bill_chain_prompt_and_export(done: tuple[Path, RunRe
     ]
     assert "critic" in got.stdout
     assert result.prompt.to_text() in got.stdout
-    assert f"crito show {result.run} --prompt" in got.stdout
+    assert f"crito show {result.run} --db {database} --prompt" in got.stdout
 
 
 def test_show_as_json_is_what_optimize_printed(done: tuple[Path, RunResult]) -> None:
@@ -285,6 +286,45 @@ def test_the_first_interrupt_drains_and_resume_goes_on(folder: Path, use: Use) -
     resumed = crito("resume", "latest", "--json", "--quiet")
     assert resumed.exit_code == 0
     assert json.loads(resumed.stdout)["run"] == entry["run"]
+
+
+def test_what_resumes_a_run_names_its_database(folder: Path, use: Use) -> None:
+    use(interrupting(3, 6))
+    stopped = crito("optimize", task_folder(folder, "concurrency: 1\n"), "--db", "my runs.db")
+    (entry,) = json.loads(crito("runs", "--db", "my runs.db", "--json").stdout)
+    command = f"crito resume {entry['run']} --db 'my runs.db'"
+    assert stopped.stderr.splitlines()[-1].endswith(command)
+    assert command in crito("show", "latest", "--db", "my runs.db").stdout
+    assert command in crito("show", "latest", "--db", "my runs.db", "--prompt").stderr
+
+
+def test_a_killed_run_is_shown_as_stopped_and_a_live_one_as_running(folder: Path) -> None:
+    database = Database(folder / "two.db")
+    for run in ("dead", "live"):
+        database.add_run(run, name="n", preset="p", task='{"model": "m", "metric": "label", "digest": "d"}')
+    asyncio.run(database.close())
+    (folder / "two.db.dead.lock").touch()  # what a killed process leaves
+    with run_lock(folder / "two.db", "live"):
+        found = json.loads(crito("runs", "--db", "two.db", "--json").stdout)
+        assert ": running" in crito("show", "live", "--db", "two.db").stdout
+    assert {entry["run"]: entry["status"] for entry in found} == {"dead": "stopped", "live": "running"}
+    assert {entry["splits"] for entry in found} == {"d"}
+
+
+def test_resume_takes_a_larger_budget(folder: Path, use: Use) -> None:
+    use(interrupting(30))
+    crito("optimize", task_folder(folder))
+    assert "--budget-calls 0: must be above 0" in crito("resume", "latest", "--budget-calls", "0").stderr
+    use(toy_model())
+    assert crito("resume", "latest", "--budget-calls", "260", "--quiet").exit_code == 0
+    rows = sqlite3.connect(".crito/crito.db").execute("select task from runs").fetchall()
+    assert json.loads(rows[0][0])["budget"]["calls"] == 260
+
+
+def test_too_few_test_examples_are_warned_of(folder: Path, use: Use) -> None:
+    use(toy_model())
+    got = crito("optimize", task_folder(folder, number=12))
+    assert "warning: with 4 test examples no gain can be told from luck" in got.stderr
 
 
 def test_the_second_interrupt_quits_at_once(folder: Path, use: Use) -> None:
@@ -368,10 +408,24 @@ def test_init_without_data_is_refused() -> None:
     assert not Path("TASK.yaml").exists()
 
 
-def test_a_wrong_option_is_a_usage_error() -> None:
-    got = crito("optimize", "TASK.yaml", "--bugdet", "3")
-    assert (got.exit_code, got.stdout) == (2, "")
-    assert "--bugdet" in got.stderr
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("optimize", "TASK.yaml", "--bugdet", "3"), "--bugdet"),
+        (("optimize", "TASK.yaml", "--budget-calls", "many"), "--budget-calls"),
+        (("optimize",), "TASK.yaml"),
+        (("optimise", "TASK.yaml"), "optimise"),
+        (("--colour",), "--colour"),
+    ],
+)
+def test_a_usage_error_is_one_line(arguments: tuple[str, ...], words: str) -> None:
+    assert words in refused(*arguments)
+
+
+def test_without_anything_the_help_is_shown() -> None:
+    got = crito()
+    assert "optimize" in got.output
+    assert "crito: " not in got.output
 
 
 def test_reading_commands_need_no_workflow(done: tuple[Path, RunResult]) -> None:

@@ -76,6 +76,12 @@ def test_a_key_without_a_value_counts_as_not_written() -> None:
     [
         ("budget: {calls: -5}", "budget.calls: must be above 0 (got -5)"),
         ("budget: {usd: 0}", "budget.usd: must be above 0.0 (got 0)"),
+        ("budget: {usd: .inf}", "budget.usd: must be a finite number (got inf)"),
+        ("budget: {seconds: .nan}", "budget.seconds: must be a finite number (got nan)"),
+        ("budget: {calls: true}", "budget.calls: must be a number (got True)"),
+        ("concurrency: true", "concurrency: must be a number (got True)"),
+        ("split: {train: .inf, val: 1, test: 1}", "split.train: must be a finite number (got inf)"),
+        ("seed: -1", "seed: must be at least 0 (got -1)"),
         ("budget: {cals: 5}", "budget: unknown key 'cals'; did you mean 'calls'?"),
         ("metrc: label", "unknown key 'metrc'; did you mean 'metric'?"),
         ("concurrency: many", "concurrency: must be a whole number (got 'many')"),
@@ -128,3 +134,8 @@ def test_malformed_yaml_is_named_by_line() -> None:
 @pytest.mark.parametrize("text", ["", "- a", "hello"])
 def test_what_is_no_mapping_is_refused(text: str) -> None:
     assert "must be a mapping of keys" in problem(text)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "2026-02-31"])
+def test_a_value_that_python_cannot_have_is_told_to_be_quoted(value: str) -> None:
+    assert "put that value in quotes" in problem(LEAST + f"seed: {value}")

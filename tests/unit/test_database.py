@@ -185,3 +185,30 @@ async def test_a_file_that_stays_locked_is_called_locked_and_not_damaged(
 def _locked(database: Database) -> None:
     with database._guard():
         raise sa.exc.OperationalError("INSERT", {}, sqlite3.OperationalError("database is locked"))
+
+
+def test_a_database_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file" / "crito.db", tmp_path / "file" / "deeper" / "crito.db"):
+        with pytest.raises(BadInput, match="choose another file with --db FILE") as caught:
+            Database(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_database_that_cannot_be_opened_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "crito.db"
+    Database(path).dispose()
+
+    def refuse(*args: object, **options: object) -> None:
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr("crito.tools.database._set_pragmas", refuse)
+    with pytest.raises(BadInput, match="attempt to write a readonly database"):
+        Database(path)
+
+
+async def test_a_row_that_sqlite_cannot_hold_keeps_nobody_waiting(tmp_path: Path) -> None:
+    database = Database(tmp_path / "crito.db")
+    with pytest.raises(UnicodeEncodeError):
+        await asyncio.wait_for(database.write(candidates, candidate("a", "\ud800")), 5)
+    await database.close()

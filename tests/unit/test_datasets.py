@@ -137,6 +137,7 @@ def test_an_empty_value_is_refused(tmp_path: Path, value: str | None) -> None:
         ("d.jsonl", "[" * 100_000, "line 1: JSON nested too deeply"),
         ("d.jsonl", "[1]\n", "line 1: must be an object"),
         ("d.json", '[\n{"a": 1},\n{]', "line 3 column 2"),
+        ("d.jsonl", '{"message": ' + "9" * 5000 + "}", "line 1: holds a number with too many digits"),
         ("d.json", '{"a": 1}', "must be a list of objects"),
         ("d.json", "[[1]]", "row 1: must be an object"),
         ("d.json", "[]", "has no rows"),
@@ -158,6 +159,26 @@ def test_a_malformed_file_is_named_by_its_line(tmp_path: Path, name: str, conten
         read_rows(path, limit=10, seed=0)
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
+
+
+def test_half_a_character_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "d.jsonl", '{"message": "a\\ud800", "order": "1"}')
+    assert problem(path) == f"{path} line 1: field 'message' holds half a character (\\ud800); correct or remove it"
+
+
+def test_a_long_document_in_a_csv_is_read(tmp_path: Path) -> None:
+    text = "word " * 100_000
+    path = written(tmp_path, "d.csv", f"message,order\n{text},1\n")
+    assert examples(path).examples[0].inputs["message"] == text
+
+
+def test_a_folder_that_may_not_be_entered_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    path = tmp_path / "d.jsonl"
+    assert problem(path) == f"{path}: cannot be read (Permission denied); check its permissions"
 
 
 def test_a_missing_file_suggests_near_names(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from crito.errors import CallFailed
 from crito.prompt import Message
 from crito.protocols import ModelReply, ModelRequest, Usage
-from crito.tools.endpoint_model import EndpointModel, read_reply, redacted
+from crito.tools.endpoint_model import EndpointModel, read_reply
 from tests.stub_provider import Fault, StubProvider
 
 HELLO = ModelRequest(messages=(Message(role="user", content="hello there"),), max_tokens=7)
@@ -203,11 +203,14 @@ def test_a_model_serves_one_event_loop_after_another() -> None:
     assert [asyncio.run(once()), asyncio.run(once())] == ["ok", "ok"]
 
 
-@pytest.mark.parametrize("secret", ["sk-proj-Ab1", "Bearer abc", "AIzaSyAbcdefgh", "0123456789abcdef0123456789abcdef"])
-def test_whatever_looks_like_a_key_is_redacted(secret: str) -> None:
-    assert redacted(f"key {secret} is wrong") == "key *** is wrong"
+@pytest.mark.parametrize("message", [{"content": None}, None])
+def test_an_answer_of_no_use_says_what_it_took(message: object) -> None:
+    answer = {"choices": [{"message": message}], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}
+    with pytest.raises(CallFailed) as caught:
+        read_reply("m", answer)
+    assert (caught.value.tokens_in, caught.value.tokens_out) == (9, 4)
 
 
-def test_keys_in_the_environment_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACME_API_KEY", "open sesame")
-    assert redacted("you said open sesame") == "you said ***"
+@pytest.mark.parametrize("usage", ["many", {"prompt_tokens": "many"}, {"prompt_tokens": -1}])
+def test_a_count_that_cannot_be_read_is_none(usage: object) -> None:
+    assert read_reply("m", {"choices": [{"message": {"content": "ok"}}], "usage": usage}).usage == Usage()

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field, SecretStr
@@ -146,3 +147,19 @@ async def test_every_failure_has_its_kind(error: Exception, kind: str, retryable
 
 async def test_no_message_holds_the_hosts_key() -> None:
     assert "open sesame" not in str(await failure_of(StatusError(400, "key open sesame is odd")))
+
+
+async def test_an_answer_without_text_says_what_it_took() -> None:
+    counts: Any = {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11}
+    with pytest.raises(CallFailed) as caught:
+        await LangChainModel(HostModel(answer=AIMessage("", usage_metadata=counts))).complete(REQUEST)
+    assert (caught.value.tokens_in, caught.value.tokens_out) == (9, 2)
+
+
+def test_models_with_other_settings_have_another_identity() -> None:
+    one, same, other = (FakeListChatModel(responses=[text]) for text in ("a", "a", "b"))
+    assert LangChainModel(one).identity == LangChainModel(same).identity != LangChainModel(other).identity
+
+
+def test_a_model_that_does_not_tell_its_settings_has_no_identity() -> None:
+    assert LangChainModel(HostModel()).identity is None

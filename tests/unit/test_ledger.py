@@ -93,8 +93,13 @@ async def test_an_equal_request_is_paid_once(database: Database) -> None:
     assert (model.calls, ledger.hits) == (1, 1)
 
 
+def identified(model: ScriptedModel, identity: str) -> ScriptedModel:
+    model.identity = identity  # type: ignore[attr-defined]  # what named models have
+    return model
+
+
 async def test_the_cache_is_shared_by_all_runs_of_a_file(tmp_path: Path) -> None:
-    model = ScriptedModel(["yes"])
+    model = identified(ScriptedModel(["yes"]), "")
     for run in ("a", "b"):
         database = Database(tmp_path / "crito.db")
         call = await ledger_on(database, run=run).call(model, ask(), role="target")
@@ -147,6 +152,46 @@ def test_whatever_decides_the_reply_is_in_the_key(other: ModelRequest) -> None:
 
 def test_another_models_reply_is_not_taken() -> None:
     assert call_key("m", ask(), 0) != call_key("n", ask(), 0)
+
+
+async def test_models_of_one_name_are_told_apart_by_their_identity(database: Database) -> None:
+    ledger = ledger_on(database)
+    for identity in ("old", "new", "new"):
+        call = await ledger.call(identified(ScriptedModel([identity]), identity), ask(), role="t")
+        assert call.reply.text == identity
+    assert ledger.hits == 1
+
+
+async def test_answers_of_a_model_without_an_identity_stay_in_their_run(database: Database) -> None:
+    for run in ("a", "b"):
+        call = await ledger_on(database, run=run).call(ScriptedModel([run]), ask(), role="t")
+        assert call.reply.text == run
+
+
+async def test_whoever_waits_for_a_cancelled_call_pays_itself(database: Database) -> None:
+    ledger = ledger_on(database)
+    gate, asked = asyncio.Event(), 0
+
+    class Slow(ScriptedModel):
+        async def complete(self, request: ModelRequest) -> ModelReply:
+            nonlocal asked
+            asked += 1
+            await gate.wait()
+            return await super().complete(request)
+
+    model = Slow(["yes"])
+    first, *others = [asyncio.create_task(ledger.call(model, ask(), role="t")) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    first.cancel()
+    await asyncio.sleep(0.01)
+    gate.set()
+    assert [(await task).reply.text for task in others] == ["yes", "yes"]
+    assert (asked, first.cancelled()) == (2, True)
+
+
+async def test_half_a_character_in_a_reply_is_replaced(database: Database) -> None:
+    call = await ledger_on(database).call(ScriptedModel(["a\ud800"]), ask(), role="t")
+    assert call.reply.text == "a?"
 
 
 async def test_a_reply_is_handed_over_only_when_its_row_is_durable(database: Database) -> None:
@@ -227,6 +272,46 @@ async def test_a_failed_call_counts_in_the_budget(database: Database) -> None:
     assert ledger.meter.spent == Spend(calls=1)
     with pytest.raises(BudgetExhausted):
         await ledger.call(ScriptedModel(["yes"]), ask(), role="t")
+
+
+def wasted(kind: str) -> CallFailed:
+    return CallFailed(kind, "injected", retryable=True, tokens_in=10, tokens_out=2)
+
+
+async def test_silence_that_is_paid_for_is_on_the_bill(database: Database) -> None:
+    ledger = ledger_on(database, price=Price(0.01, 0.1, 0.001))
+    call = await ledger.call(ScriptedModel(lambda request: wasted("empty")), ask(), role="t")
+    assert call.reply.usage == Usage(tokens_in=20, tokens_out=4)
+    assert call.reply.usd == pytest.approx(0.6)
+    for spent in (ledger.meter.spent, paid(database, "r")):
+        assert (spent.calls, spent.tokens) == (1, 24)
+        assert spent.usd == pytest.approx(0.6)
+
+
+async def test_attempts_before_the_reply_are_on_the_bill(database: Database) -> None:
+    reply = ModelReply(text="yes", usage=Usage(tokens_in=10, tokens_out=3))
+    ledger = ledger_on(database, price=Price(0.01, 0.1, 0.001))
+    await ledger.call(model_of([wasted("garbage"), wasted("garbage"), reply]), ask(), role="t")
+    assert rows_of(database, "tokens_in", "tokens_out", "attempts") == [(30, 7, 3)]
+    for spent in (ledger.meter.spent, paid(database, "r")):
+        assert (spent.calls, spent.tokens) == (1, 37)
+        assert spent.usd == pytest.approx(1.0)
+
+
+async def test_a_failure_that_is_paid_for_is_on_the_bill(database: Database) -> None:
+    ledger = ledger_on(database)
+    with pytest.raises(CallFailed):
+        await ledger.call(ScriptedModel(lambda request: wasted("garbage")), ask(), role="t")
+    assert rows_of(database, "tokens_in", "tokens_out", "usd") == [(30, 6, None)]
+    assert ledger.meter.spent == Spend(1, 36)
+
+
+async def test_a_paid_attempt_is_not_repeated_beyond_the_budget(database: Database) -> None:
+    ledger = ledger_on(database, budget=Budget(tokens=60))
+    model = ScriptedModel(lambda request: wasted("garbage"))
+    with pytest.raises(CallFailed):
+        await ledger.call(model, ask(max_tokens=10), role="t")
+    assert model.calls == 1
 
 
 # --- retries -----------------------------------------------------------------------------------------------------
@@ -485,3 +570,27 @@ async def test_the_key_is_nowhere_but_in_the_request(
     assert sent[0] == f"Bearer {SECRET}"
     assert SECRET.encode() not in on_disk
     assert SECRET not in said + caplog.text + printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("\u5bff\u9650\u7121", 9), ("1234567890", 10), ("\U0001f9d1" * 3, 12), ("word " * 20, 20)]
+)
+async def test_no_text_takes_more_tokens_than_are_set_aside(database: Database, text: str, tokens: int) -> None:
+    """What the most wasteful tokenizers make of it: a token for every byte, digit or word."""
+    model = ScriptedModel(lambda request: ModelReply(text="a", usage=Usage(tokens_in=tokens, tokens_out=1)))
+    frame = 32 + 8  # what the template may add
+    ledger = ledger_on(database, budget=Budget(tokens=frame + tokens))
+    with pytest.raises(BudgetExhausted):
+        await ledger.call(model, ask(text, max_tokens=1), role="t")
+    assert model.calls == 0
+
+
+async def test_a_schema_and_hidden_reasoning_are_set_aside_too(database: Database) -> None:
+    ledger, plain = ledger_on(database, budget=Budget(tokens=200)), ask(max_tokens=1)
+    await ledger.call(ScriptedModel(["yes"]), plain, role="t")
+    with pytest.raises(BudgetExhausted):
+        await ledger.call(ScriptedModel(["yes"]), ask(max_tokens=1, json_schema={"a": "1" * 200}), role="t")
+    thinker = ScriptedModel(["yes"], name="thinker")
+    thinker.headroom = 200  # type: ignore[attr-defined]  # what reasoning models have
+    with pytest.raises(BudgetExhausted):
+        await ledger.call(thinker, plain, role="t")

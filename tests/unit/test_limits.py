@@ -91,44 +91,68 @@ def test_a_budget_with_a_limit_is_left_as_it_is(budget: Budget) -> None:
 
 
 def test_an_ample_budget_uses_all_examples() -> None:
-    task, _ = fit(task_of(budget=Budget(calls=10_000)), None)
+    task, _ = fit(task_of(budget=Budget(calls=10_000)), None, None)
     assert (len(task.splits.val), len(task.splits.test)) == (30, 40)
 
 
 def test_a_small_budget_uses_the_first_examples_of_each_split() -> None:
     whole = task_of(budget=Budget(calls=150))
-    task, _ = fit(whole, None)
+    task, _ = fit(whole, None, None)
     assert task.splits.test == whole.splits.test[:30]
     assert task.splits.val == whole.splits.val[:15]
     assert task.splits.train == whole.splits.train
 
 
 def test_the_verdict_gets_no_more_than_its_share() -> None:
-    _, kept = fit(task_of(budget=Budget(calls=200, verdict_share=0.2)), None)
+    _, kept = fit(task_of(budget=Budget(calls=200, verdict_share=0.2)), None, None)
     assert kept.calls == 40
 
 
 def test_what_is_kept_back_is_enough_for_both_prompts_on_every_test_example() -> None:
-    task, kept = fit(task_of(budget=Budget(calls=10_000, usd=100)), CHEAP)
+    task, kept = fit(task_of(budget=Budget(calls=10_000, usd=100)), CHEAP, CHEAP)
     assert kept.calls == 2 * len(task.splits.test)
     assert kept.tokens > kept.calls
     assert 0 < kept.usd < 1
 
 
 def test_fitting_again_changes_nothing() -> None:
-    once = fit(task_of(budget=Budget(calls=150)), None)
-    assert fit(once[0], None) == once
+    once = fit(task_of(budget=Budget(calls=150)), None, None)
+    assert fit(once[0], None, None) == once
+
+
+def test_fitting_again_changes_nothing_where_the_longest_answer_was_cut_off() -> None:
+    val = (*examples("b", 15), *examples("long", 15, answer="x" * 900))
+    splits = Splits(train=examples("a", 20), val=val, test=examples("c", 40))
+    once = fit(task_of(splits=splits, budget=Budget(tokens=60_000)), CHEAP, CHEAP)
+    assert len(once[0].splits.val) <= 15
+    assert fit(once[0], CHEAP, CHEAP) == once
+
+
+def test_a_judges_ruling_is_a_call_too() -> None:
+    task, kept = fit(task_of(metric="judge", budget=Budget(calls=400)), None, None)
+    assert kept.calls == 4 * len(task.splits.test)
+    assert estimate(task, None, None).calls == 400
+    with pytest.raises(BadInput, match=r"about 120 calls, too few .* the least that works is about 196 calls"):
+        fit(task_of(metric="judge", budget=Budget(calls=120)), None, None)
+
+
+def test_dear_agents_make_a_run_dearer() -> None:
+    task, dear = task_of(budget=Budget(calls=500)), Price(1e-4, 2e-4, 1e-4)
+    cheap = estimate(task, CHEAP, CHEAP).usd
+    assert cheap is not None
+    assert (estimate(task, CHEAP, dear).usd or 0) > 2 * cheap
+    assert estimate(task, CHEAP, None).usd is None
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.9])
 @pytest.mark.parametrize(("val", "test"), [(30, 40), (10, 10), (200, 16), (4, 500)])
 def test_the_least_budget_that_is_named_works_and_one_call_less_does_not(share: float, val: int, test: int) -> None:
     with pytest.raises(BadInput, match="the least that works is about") as caught:
-        fit(task_of(val=val, test=test, budget=Budget(calls=3, verdict_share=share)), None)
+        fit(task_of(val=val, test=test, budget=Budget(calls=3, verdict_share=share)), None, None)
     (least,) = map(int, re.findall(r"about (\d+) calls$", str(caught.value)))
-    fit(task_of(val=val, test=test, budget=Budget(calls=least, verdict_share=share)), None)
+    fit(task_of(val=val, test=test, budget=Budget(calls=least, verdict_share=share)), None, None)
     with pytest.raises(BadInput):
-        fit(task_of(val=val, test=test, budget=Budget(calls=least - 1, verdict_share=share)), None)
+        fit(task_of(val=val, test=test, budget=Budget(calls=least - 1, verdict_share=share)), None, None)
 
 
 @pytest.mark.parametrize(
@@ -142,22 +166,22 @@ def test_the_least_budget_that_is_named_works_and_one_call_less_does_not(share: 
 )
 def test_a_budget_that_is_too_small_is_named_as_the_user_wrote_it(budget: Budget, words: str) -> None:
     with pytest.raises(BadInput) as caught:
-        fit(task_of(budget=budget), CHEAP)
+        fit(task_of(budget=budget), CHEAP, CHEAP)
     assert str(caught.value).startswith(f"budget: {words} reaches for about ")
 
 
 def test_few_examples_ask_for_no_more_than_there_are() -> None:
-    task, kept = fit(task_of(val=3, test=3, budget=Budget(calls=40)), None)
+    task, kept = fit(task_of(val=3, test=3, budget=Budget(calls=40)), None, None)
     assert (len(task.splits.val), len(task.splits.test), kept) == (3, 3, Spend(6, kept.tokens, 0.0))
 
 
 def test_the_estimate_is_the_tightest_limit() -> None:
-    assert estimate(task_of(budget=Budget(calls=500)), None).calls == 500
-    assert estimate(task_of(budget=Budget(calls=10**6, usd=0.01)), CHEAP).calls < 1000
+    assert estimate(task_of(budget=Budget(calls=500)), None, None).calls == 500
+    assert estimate(task_of(budget=Budget(calls=10**6, usd=0.01)), CHEAP, CHEAP).calls < 1000
 
 
 def test_an_estimate_without_a_price_has_no_cost() -> None:
-    guess = estimate(task_of(budget=Budget(calls=500)), None)
+    guess = estimate(task_of(budget=Budget(calls=500)), None, None)
     assert guess.usd is None
     assert guess.tokens > 500
 

@@ -90,3 +90,25 @@ def test_exceptions_are_told_apart(error: Exception, kind: str) -> None:
 def test_retry_after_is_found_in_litellms_own_headers() -> None:
     error = SdkError("slow down", status_code=429, litellm_response_headers={"retry-after": "3"})
     assert failure_of_error("openai/x", error).retry_after == 3.0
+
+
+async def test_hidden_reasoning_gets_tokens_beyond_the_answers_limit() -> None:
+    asked: dict[str, Any] = {}
+
+    class Response:
+        def model_dump(self) -> dict[str, Any]:
+            return {"choices": [{"message": {"content": "ok"}}]}
+
+    class Library:
+        def supports_response_schema(self, name: str) -> bool:
+            return False
+
+        async def acompletion(self, **payload: Any) -> Response:
+            asked[payload["model"]] = payload["max_tokens"]
+            return Response()
+
+    for name in ("openai/gpt-5-mini", "openai/gpt-4o-mini"):
+        model = LiteLLMModel(name)
+        model._litellm = Library()
+        await model.complete(HELLO)
+    assert asked == {"openai/gpt-5-mini": 7 + 2048, "openai/gpt-4o-mini": 7}

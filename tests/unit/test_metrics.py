@@ -11,7 +11,7 @@ from crito.prompt import Prompt
 from crito.protocols import ModelReply, ModelRequest, Output
 from crito.task import Example, Score, Splits, Task
 from crito.tools.judge import Judge
-from crito.tools.metrics import parse, resolve_metric, score
+from crito.tools.metrics import parse, resolve_metric, score, try_metric
 from crito.tools.text_metrics import find_label, find_number
 
 LABELS = ("sports", "world", "world news")
@@ -255,3 +255,57 @@ def test_parse_gives_what_the_metric_sees() -> None:
     assert parse(make_task("numeric"), "is 4 or 5") == "5"
     assert parse(make_task("exact_match"), " a b \n") == "a b"
     assert parse(make_task("exact_match"), " ") is None
+
+
+def tried(metric: str, expected: list[str | None]) -> None:
+    examples = tuple(Example(id=f"e{i}", inputs={"input": "x"}, expected=e) for i, e in enumerate(expected))
+    task = make_task(metric).model_copy(
+        update={"splits": Splits(train=examples[:1], val=examples[1:2], test=examples[2:])}
+    )
+    asyncio.run(try_metric(resolve_metric(task), task))
+
+
+def test_a_metric_that_works_on_every_answer_passes() -> None:
+    tried("json_fields", ['{"a": 1}'] * 3)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_answer_that_the_metric_cannot_use_is_named_before_any_work(place: int) -> None:
+    expected: list[str | None] = ['{"a": 1}'] * 3
+    expected[place] = "Ann"
+    with pytest.raises(BadInput, match=f"example e{place}: metric json_fields: the expected answer 'Ann' is not JSON"):
+        tried("json_fields", expected)
+
+
+def test_a_users_metric_is_tried_on_answers_that_there_are(user_module: types.ModuleType) -> None:
+    user_module.judge = lambda output, example: float(output.text)  # type: ignore[attr-defined]
+    tried("own_metrics:judge", ["1", None, "0"])
+    with pytest.raises(BadInput, match="raised ValueError on example e2"):
+        tried("own_metrics:judge", ["1", None, "good"])
+
+
+def test_a_judge_is_not_tried() -> None:
+    async def ask(request: ModelRequest) -> ModelReply:
+        raise AssertionError
+
+    task = make_task("judge:It is short.")
+    one = (Example(id="a", inputs={}, expected="x"),)
+    asyncio.run(
+        try_metric(resolve_metric(task, ask), task.model_copy(update={"splits": Splits(train=one, val=(), test=())}))
+    )
+
+
+@pytest.mark.parametrize(("metric", "module"), [("rouge", "rouge_score.rouge_scorer"), ("chrf", "sacrebleu")])
+def test_a_missing_extra_shows_before_any_work(metric: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(BadInput, match="needs the package"):
+        resolve_metric(make_task(metric))
+
+
+def test_a_key_in_a_users_error_is_not_shown(user_module: types.ModuleType) -> None:
+    def judge(output: Output, example: Example) -> float:
+        raise ValueError("bad key sk-proj-Ab1")
+
+    user_module.judge = judge  # type: ignore[attr-defined]
+    with pytest.raises(BadInput, match=r"bad key \*\*\*"):
+        make_score("own_metrics:judge", "x", None)

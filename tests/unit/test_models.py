@@ -67,6 +67,31 @@ def test_other_providers_are_left_to_litellm(name: str) -> None:
     assert isinstance(resolve(name, environ={}), LiteLLMModel)
 
 
+def test_an_unknown_provider_is_refused() -> None:
+    message = refused("foo/bar")
+    assert "there is no provider 'foo'" in message
+    assert "openai" in message
+
+
+def test_a_misspelt_rare_provider_is_corrected() -> None:
+    assert "did you mean 'fireworks_ai'" in refused("firework_ai/x")
+
+
+def test_a_new_model_of_a_known_provider_is_taken() -> None:
+    assert isinstance(resolve("openai/gpt-99", environ={"OPENAI_API_KEY": "fake"}), LiteLLMModel)
+
+
+def test_a_file_replaced_under_its_path_is_another_model(tmp_path: Path) -> None:
+    file = tmp_path / "own.gguf"
+    identities = set()
+    for weights in (b"GGUF....", b"GGUF......"):
+        file.write_bytes(weights)
+        model = resolve(f"local/{file}", environ={})
+        assert isinstance(model, LocalModel)
+        identities.add(model.identity)
+    assert len(identities) == 2
+
+
 def test_the_embedded_model_is_found_in_its_package() -> None:
     assert isinstance(resolve("local/smollm2", environ={}), LocalModel)
 

@@ -38,7 +38,7 @@ async def test_a_chat_target_asks_the_rendered_prompt(database: Database) -> Non
 async def test_an_output_names_its_ledger_row_and_usage(database: Database) -> None:
     model = ScriptedModel(lambda request: ModelReply(text="HI", usage=Usage(tokens_in=3, tokens_out=1)))
     output = await ChatTarget(ledger_on(database), model, max_tokens=9).run(PROMPTS, {"input": "hi"})
-    assert output.call_keys == (call_key("scripted", model.requests[0], 0),)
+    assert output.call_keys == (call_key("scripted", model.requests[0], 0, "r"),)
     assert output.usage == Usage(tokens_in=3, tokens_out=1)
 
 
@@ -83,3 +83,12 @@ async def test_a_program_that_raises_is_a_failed_call_and_not_an_answer(database
 
     with pytest.raises(CallFailed, match="KeyError"):
         await ProgramTarget(ledger_on(database), broken).run(PROMPTS, {"input": "hi"})
+
+
+async def test_a_key_in_a_programs_error_is_not_kept(database: Database) -> None:
+    async def leak(prompts: Mapping[str, Prompt], inputs: Mapping[str, str]) -> str:
+        raise ValueError("bad key sk-proj-Ab1")
+
+    with pytest.raises(CallFailed) as caught:
+        await ProgramTarget(ledger_on(database), leak).run(PROMPTS, {"input": "hi"})
+    assert "raised ValueError: bad key ***" in str(caught.value)

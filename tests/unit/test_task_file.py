@@ -7,6 +7,7 @@ import pytest
 from crito.errors import BadInput
 from crito.prompt import Demo, Prompt, Section
 from crito.task import Budget, Task
+from crito.tools.limits import prompt_tokens
 from crito.tools.task_file import build_task, load_task
 
 LEAST = "description: Route it.\nmodel: local/smollm2\ndata: d.jsonl\ninputs: [message]\noutput: team\n"
@@ -229,3 +230,24 @@ def test_what_cannot_work_from_python_is_named_too(more: dict[str, object], mess
 def test_inputs_alone_are_enough_for_a_judge() -> None:
     task = built(examples=[{"text": f"t{i}"} for i in range(12)], inputs=["text"], metric="judge")
     assert task.splits.test[0].expected is None
+
+
+def test_a_cap_below_the_seeds_own_size_is_refused_with_that_size(tmp_path: Path) -> None:
+    more = f"prompt: '{'word ' * 50}'\nconstraints: {{max_prompt_tokens: %d}}\n"
+    size = prompt_tokens(load_task(folder(tmp_path, more % 500)).prompts["main"])
+    assert load_task(folder(tmp_path, more % size)).max_prompt_tokens == size
+    message = f"constraints.max_prompt_tokens: the prompt has about {size} itself"
+    assert message in problem(folder(tmp_path, more % (size - 1)))
+
+
+def test_a_row_in_two_files_is_named_with_both_lines(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    path.write_text(path.read_text().replace("data: d.jsonl", "data: {train: d.jsonl, val: v.jsonl}"))
+    (tmp_path / "v.jsonl").write_text((tmp_path / "d.jsonl").read_text().splitlines()[2])
+    assert "the same row is in train (d.jsonl line 3) and in val (v.jsonl line 1)" in problem(path)
+
+
+def test_rows_left_out_as_repeated_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    built(examples=[*pairs(), *pairs(2)])
+    assert "repeat an earlier one" in caplog.text
+    assert "rows=2" in caplog.text

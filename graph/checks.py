@@ -1,0 +1,65 @@
+"""What is checked before anything is written or paid for, by a run and by an evaluation alike."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from crito.errors import BadInput
+from crito.graph.wiring import Parts
+from crito.protocols import Metric, Model, ModelReply, ModelRequest
+from crito.task import Task
+from crito.tools.limits import check_context, check_time
+from crito.tools.metrics import resolve_metric
+from crito.tools.prices import Price, context_of, price_of
+
+
+class Checked(NamedTuple):
+    """A task that can work.
+
+    Attributes:
+        task: With a note of what was given as an object.
+        models: The target's and the agents'.
+        metric: To be tried only: a judge of it has no model to ask.
+        prices: The target's and the agents', None where one is not known.
+    """
+
+    task: Task
+    models: tuple[Model, Model]
+    metric: Metric
+    prices: tuple[Price | None, Price | None]
+
+
+def checked(task: Task, parts: Parts) -> Checked:
+    """Check models, prices, metric, placeholders and lengths; nothing is loaded, called or written.
+
+    Raises:
+        BadInput: The task cannot work: unknown model or metric, missing key or price, wrong placeholder, no time,
+            a prompt longer than the model's context.
+    """
+    task = parts.named(task)
+    check_time(task.budget)
+    models = parts.models(task)
+    target, agents = (price_of(model.name, task.prices) for model in models)
+    for model, price in zip(models, (target, agents), strict=True):
+        if task.budget.usd is not None and price is None:
+            raise BadInput(f"budget.usd: the price of {model.name} is not known; give it under 'prices', or use calls")
+    metric = parts.metric or resolve_metric(task, _not_asked)
+    if parts.target is None:  # a program fills its prompts as it likes
+        _check_placeholders(task)
+        check_context(task, getattr(models[0], "context", None) or context_of(models[0].name))
+    return Checked(task, models, metric, (target, agents))
+
+
+def _check_placeholders(task: Task) -> None:
+    known = ", ".join(task.inputs)
+    for prompt in task.prompts.values():
+        for field in prompt.fields:
+            if field not in task.inputs:
+                raise BadInput(f"prompt: placeholder {{{field}}} is not among the inputs: {known}; correct one of them")
+        for name in task.inputs:
+            if name not in prompt.fields:
+                raise BadInput(f"prompt: input {name!r} has no placeholder; add {{{name}}}")
+
+
+async def _not_asked(request: ModelRequest) -> ModelReply:
+    raise AssertionError(f"a metric that is only checked asks nothing: {request}")
