@@ -83,17 +83,18 @@ async def screen(state: RunState, runtime: Runtime[Deps]) -> RunState:
     known = [deps.archive.candidate(c) for c in state["seen"]]
     kept: list[str] = []
     rejected: dict[str, tuple[str, str]] = {}
-    for candidate in (deps.archive.candidate(c) for c in state["proposals"]):
-        if candidate.id in state["seen"]:
-            continue
-        parent = deps.archive.candidate(candidate.parents[0]) if candidate.parents else None
-        null = candidate.operator == "null"  # measured to know what the instructions are worth, so it may have none
-        reason = None if null else guard(candidate, parent, deps.task, known, deps.prompt_tokens)
-        if reason is None:
-            kept.append(candidate.id)
-            known.append(candidate)
-        else:
-            rejected[candidate.id] = ("screened", reason)
+    with deps.tracer.span("execute_tool", "screen", round=state["round"]):
+        for candidate in (deps.archive.candidate(c) for c in state["proposals"]):
+            if candidate.id in state["seen"]:
+                continue
+            parent = deps.archive.candidate(candidate.parents[0]) if candidate.parents else None
+            null = candidate.operator == "null"  # measured to know what the instructions are worth, so it may have none
+            reason = None if null else guard(candidate, parent, deps.task, known, deps.prompt_tokens)
+            if reason is None:
+                kept.append(candidate.id)
+                known.append(candidate)
+            else:
+                rejected[candidate.id] = ("screened", reason)
     return {"rejected": rejected, "alive": kept}
 
 
