@@ -8,7 +8,7 @@ from crito.errors import BadInput
 from crito.graph.wiring import Parts
 from crito.protocols import Metric, Model, ModelReply, ModelRequest
 from crito.task import Task
-from crito.tools.limits import check_context, check_time
+from crito.tools.limits import capped, check_context, check_time
 from crito.tools.metrics import resolve_metric
 from crito.tools.prices import Price, context_of, price_of
 
@@ -46,7 +46,9 @@ def checked(task: Task, parts: Parts) -> Checked:
     metric = parts.metric or resolve_metric(task, _not_asked)
     if parts.target is None:  # a program fills its prompts as it likes
         _check_placeholders(task)
-        check_context(task, getattr(models[0], "context", None) or context_of(models[0].name))
+        context = getattr(models[0], "context", None) or context_of(models[0].name)
+        check_context(task, context)
+        task = capped(task, context)
     return Checked(task, models, metric, (target, agents))
 
 

@@ -179,6 +179,19 @@ def check_context(task: Task, context: int | None) -> None:
         )
 
 
+def capped(task: Task, context: int | None) -> Task:
+    """The task with a cap on prompt tokens that lets every example fit into the model's context.
+
+    Without it a candidate could win on short inputs and fail on long ones, which no comparison would see.
+    """
+    if context is None:
+        return task
+    seed = max(prompt_tokens(prompt) for prompt in task.prompts.values())
+    longest = max(_longest(task, e) for e in [*task.splits.train, *task.splits.val, *task.splits.test])
+    room = context - output_limit(task) - (longest - seed)
+    return task.model_copy(update={"max_prompt_tokens": min(room, task.max_prompt_tokens or room)})
+
+
 def _longest(task: Task, example: Example) -> int:
     return max(message_tokens(prompt.render(example.inputs)) for prompt in task.prompts.values())
 

@@ -8,6 +8,7 @@ from crito.prompt import Demo, Message, Prompt
 from crito.task import Budget, Example, Splits, Task, example_id
 from crito.tools.limits import (
     DEFAULT_CALLS,
+    capped,
     check_context,
     complete,
     estimate,
@@ -18,6 +19,8 @@ from crito.tools.limits import (
 )
 from crito.tools.meter import Spend
 from crito.tools.prices import Price
+from tests.builders import make_example
+from tests.builders import make_task as built_task
 
 CHEAP = Price(1e-6, 2e-6, 1e-6)
 
@@ -196,3 +199,13 @@ def test_an_input_that_is_too_long_for_the_model_is_named() -> None:
     splits = Splits(train=examples("a", 5), val=examples("b", 5), test=longest)
     with pytest.raises(BadInput, match=rf"with example {longest[0].id} it has about 10\d\d tokens"):
         check_context(task_of(splits=splits), 1000)
+
+
+def test_the_cap_on_prompt_tokens_leaves_room_for_the_longest_input() -> None:
+    task = built_task(train=(make_example("word " * 100, "a"), make_example("short", "b")))
+    free = capped(task, 4000).max_prompt_tokens
+    assert free is not None
+    assert free + 100 < 4000
+    assert capped(task, None) == task
+    tight = task.model_copy(update={"max_prompt_tokens": 50})
+    assert capped(tight, 4000).max_prompt_tokens == 50
