@@ -94,7 +94,12 @@ async def test_screening_gives_reasons_and_keeps_what_is_sound(tmp_path: Path) -
         bad = make_candidate("Here is the improved prompt: name the team.", parents=(deps.seed,))
         again = make_candidate("Seen before, long ago, by us all.", parents=(deps.seed,))
         await deps.archive.add(good, bad, again)
-        state: RunState = {"proposals": [again.id, bad.id, good.id], "seen": [deps.seed, again.id], "calls": 60}
+        state: RunState = {
+            "proposals": [again.id, bad.id, good.id],
+            "seen": [deps.seed, again.id],
+            "calls": 60,
+            "round": 1,
+        }
         update = await screen(state, Runtime(context=deps))
     assert update["alive"] == [good.id]
     assert update["rejected"][bad.id][0] == "screened"
