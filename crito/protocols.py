@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -62,7 +62,10 @@ class Model(Protocol):
 
     Attributes:
         name: The name as the user wrote it, such as ``local/smollm2`` or ``openai/gpt-5-mini``.
-    """
+
+    A model may also have ``supports_schema`` (it enforces ``ModelRequest.json_schema`` by itself), ``identity`` (what
+    tells it from another model of the same name, part of the cache key) and ``headroom`` (tokens that it may write
+    unseen).
 
     name: str
 
@@ -77,13 +80,6 @@ class Model(Protocol):
     async def aclose(self) -> None:
         """Give back connections and processes."""
         ...
-
-
-@runtime_checkable
-class SchemaModel(Protocol):
-    """A model that enforces ``ModelRequest.json_schema`` by itself."""
-
-    supports_schema: bool
 
 
 class Output(BaseModel):
