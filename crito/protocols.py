@@ -66,6 +66,7 @@ class Model(Protocol):
     A model may also have ``supports_schema`` (it enforces ``ModelRequest.json_schema`` by itself), ``identity`` (what
     tells it from another model of the same name, part of the cache key) and ``headroom`` (tokens that it may write
     unseen).
+    """
 
     name: str
 
