@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from crito.agents.edits import structural
 from crito.errors import CallFailed, PatchRejected, ReplyUnusable
-from crito.graph.demonstrations import unseen
+from crito.graph.demonstrations import set_sizes, unseen
 from crito.graph.deps import Deps
 from crito.patch import Edit, Patch
 from crito.prompt import Demo
 from crito.records import Candidate, Critique, FailureLabel, Hypothesis, Outcome, child
-from crito.task import Example
+from crito.task import Example, Task
 from crito.tools.diagnostics import clusters, diagnose
 
 _SHOWN = 3
@@ -62,7 +62,7 @@ async def propose(
             _keep(found, parent, patch, hypothesis, evidence, round_number=round_number, author="rewriter")
     for hypothesis, patch in structural(parent.main, deps.task, computed.hypotheses):
         _keep(found, parent, patch, hypothesis, evidence, round_number=round_number)
-    shown = _show_failures(parent, evidence)
+    shown = _show_failures(parent, evidence, deps.task)
     if shown is not None:
         _keep(found, parent, shown, computed.hypotheses[0], evidence, round_number=round_number)
     return list(found.values())
@@ -135,13 +135,14 @@ async def _critique(
     return critique if critique.hypotheses else None
 
 
-def _show_failures(parent: Candidate, evidence: Evidence) -> Patch | None:
-    """Add failed training cases with their given answers to the demonstrations."""
+def _show_failures(parent: Candidate, evidence: Evidence, task: Task) -> Patch | None:
+    """Add failed training cases with their given answers to the demonstrations; in a full set the oldest go."""
     failed = [e for e, _ in evidence.wrong if e.expected is not None]
     if not failed:
         return None
     added = tuple(Demo(inputs=e.inputs, output=e.expected or "", example_id=e.id) for e in failed[:2])
-    edit = Edit(op="replace", path="demos", value=(*parent.main.demos, *added))
+    shown = (*parent.main.demos, *added)
+    edit = Edit(op="replace", path="demos", value=shown[-set_sizes(shown, task)[-1] :])
     return Patch(edits=(edit,), rationale="show cases that failed, with their right answers")
 
 

@@ -20,7 +20,7 @@ from crito.task import Example, Task
 from crito.tools.limits import message_tokens
 
 _SIZES = (2, 4, 6, 8, 10, 12)
-_DEMO_TOKENS = 280
+_DEMO_TOKENS = 240
 """Tokens that a set of demonstrations may take, about: they are paid for in every use."""
 _RULE, _CUE = 0.8, 0.5
 """How often an opening candidate has the answer rule and an answer cue."""
@@ -112,7 +112,7 @@ def sample(demos: Sequence[Demo], task: Task, rng: np.random.Generator) -> list[
     """A random set: short ones and large sets preferred, labels as even as they can be."""
     ordered = sorted(demos, key=lambda d: sum(len(v) for v in d.inputs.values()))
     short = ordered[: max(len(ordered) * 2 // 3, 1)]
-    sizes = np.array(_sizes(short, task))
+    sizes = np.array(set_sizes(short, task))
     size = min(int(rng.choice(sizes, p=sizes / sizes.sum())), len(short))
     shuffled = [short[i] for i in rng.permutation(len(short))]
     if not task.labels:
@@ -129,8 +129,8 @@ def sample(demos: Sequence[Demo], task: Task, rng: np.random.Generator) -> list[
     return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
-def _sizes(demos: Sequence[Demo], task: Task) -> list[int]:
-    """Set sizes that fit into the tokens for demonstrations; the two smallest in any case."""
+def set_sizes(demos: Sequence[Demo], task: Task) -> list[int]:
+    """Set sizes, ascending, that fit into the tokens for demonstrations; the two smallest in any case."""
     mean = sum(message_tokens(_turns(d)) for d in demos) / len(demos)
     sizes = sorted({*_SIZES, *((len(task.labels),) if len(task.labels) >= 2 else ())})
     return [size for size in sizes if size * mean <= _DEMO_TOKENS] or sizes[:2]
@@ -147,6 +147,7 @@ def _changed(parent: Candidate, demos: Sequence[Demo], task: Task, rng: np.rando
     """The parent's set with one demonstration exchanged, dropped or added, or in another order; or None: a new set."""
     current = list(parent.main.demos)
     spare = [d for d in demos if d.example_id not in {c.example_id for c in current}]
+    room = len(current) < set_sizes(demos, task)[-1]
     kind = rng.choice(["fresh", "exchange", "drop", "add", "shuffle"], p=[0.3, 0.3, 0.1, 0.15, 0.15])
     if kind == "fresh":
         return None
@@ -156,7 +157,7 @@ def _changed(parent: Candidate, demos: Sequence[Demo], task: Task, rng: np.rando
         current[at] = alike[int(rng.integers(len(alike)))]
     elif kind == "drop" and len(current) > 1:
         del current[at]
-    elif kind == "add" and spare:
+    elif kind == "add" and spare and room:
         current.insert(at, spare[int(rng.integers(len(spare)))])
     else:
         current = [current[i] for i in rng.permutation(len(current))]

@@ -129,6 +129,7 @@ class Run:
         config: Any = {"configurable": {"thread_id": run}, "recursion_limit": limit}
         resume = resume_command(run, self._path)
         async with AsyncSqliteSaver.from_conn_string(str(self._path)) as saver:
+            await saver.conn.execute("PRAGMA synchronous=NORMAL")  # as for all other rows of this file
             graph = build(saver)
             begun = await saver.aget_tuple(config)
             if begun is not None:

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,7 @@ class Database:
             raise BadInput(_damage(self.path, str(getattr(error, "orig", error)))) from error
 
 
+@cache
 def _upsert(table: sa.Table) -> sa.Insert:
     statement = insert(table)
     if table is calls:

@@ -194,7 +194,8 @@ class Ledger:
         while True:
             attempt += 1
             try:
-                reply = await asyncio.wait_for(model.complete(request), min(self._timeout, self.meter.seconds_left()))
+                async with asyncio.timeout(min(self._timeout, self.meter.seconds_left())):
+                    reply = await model.complete(request)
             except TimeoutError:
                 error = CallFailed("timeout", f"{model.name}: no answer within {self._timeout:g} s", retryable=True)
             except CallFailed as failure:

@@ -67,7 +67,8 @@ async def through_ledger(model: Model, calls: int, in_flight: int) -> float:
         meter = Meter(Budget(calls=calls))
         price = Price(0.0, 0.0, 0.0)
         ledger = Ledger(database, run="bench", meter=meter, limiter=Limiter(in_flight), price=lambda _: price)
-        found = await rate(lambda n: ledger.call(model, request(n), role="target"), calls, in_flight)
+        # All asked for at once, as the evaluator does: it is the limiter that keeps so many in flight.
+        found = await rate(lambda n: ledger.call(model, request(n), role="target"), calls, calls)
         await database.close()
         return found
 
