@@ -10,9 +10,11 @@ from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
 from crito.errors import BudgetExhausted
-from crito.graph import compression, critique_synthesis, demonstrations, sweep
 from crito.graph.allowance import as_state, calls_left, verdict_reserve
 from crito.graph.deps import Deps
+from crito.graph.operators import demonstrations
+from crito.graph.operators.assignment import Assignment
+from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.racing import contenders_for, race
 from crito.graph.state import RunState
 from crito.memory.attempts import Attempt, Fate
@@ -212,20 +214,17 @@ async def _steps(state: RunState, deps: Deps) -> Plan:
 
 
 async def _work(deps: Deps, step: Step, parent: Candidate, state: WorkerState) -> Sequence[Candidate]:
-    number, count, index = state["round"], state["count"], state["index"]
-    match step.operator:
-        case "opening":
-            return [*_null(parent), *await demonstrations.opening(deps, parent, count - 1)]
-        case "demonstrations":
-            return await demonstrations.propose(deps, parent, count, number, index)
-        case "critique_synthesis":
-            ask = state["ask"]
-            return await critique_synthesis.propose(deps, parent, number, index, focus=step.focus, ask=ask)
-        case "compress":
-            return await compression.propose(deps, parent, count, number)
-        case "sweep":
-            return await sweep.propose(deps, parent, count, number)
-    raise ValueError(f"there is no operator {step.operator!r}")
+    assignment = Assignment(
+        parents=(parent,),
+        count=state["count"],
+        round=state["round"],
+        worker=state["index"],
+        focus=step.focus,
+        ask=state["ask"],
+    )
+    if step.operator == "opening":
+        return [*_null(parent), *await demonstrations.opening(deps, parent, state["count"] - 1)]
+    return await OPERATORS[step.operator].propose(deps, assignment)
 
 
 def _null(seed: Candidate) -> list[Candidate]:

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crito.graph.demonstrations import harvest, opening, propose, sample, shown_ids, unseen
 from crito.graph.deps import Deps
+from crito.graph.operators.assignment import Assignment
+from crito.graph.operators.demonstrations import harvest, opening, propose, sample, shown_ids, unseen
 from crito.prompt import Demo, Prompt, Section
 from crito.protocols import ModelReply, ModelRequest
 from crito.records import Candidate
@@ -101,7 +102,7 @@ async def test_a_frozen_template_gets_no_cue(tmp_path: Path) -> None:
 async def test_without_examples_there_are_still_rules_and_cues(tmp_path: Path) -> None:
     async with make_deps(tmp_path, train=()) as deps:
         found = await opening(deps, seed_of(deps), 6)
-        assert await propose(deps, seed_of(deps), 4, 1, 0) == []
+        assert await propose(deps, Assignment((seed_of(deps),), 4, 1)) == []
     assert found
     assert not any(c.main.demos for c in found)
 
@@ -110,8 +111,8 @@ async def test_without_examples_there_are_still_rules_and_cues(tmp_path: Path) -
 async def test_proposals_differ_from_the_parent_and_from_each_other(tmp_path: Path, shown: int) -> None:
     async with make_deps(tmp_path, train=TRAIN) as deps:
         parent = make_candidate(prompt=seed_of(deps).main.model_copy(update={"demos": tuple(DEMOS[:shown])}))
-        found = await propose(deps, parent, 5, 1, 0)
-        other = await propose(deps, parent, 5, 1, 1)
+        found = await propose(deps, Assignment((parent,), 5, 1))
+        other = await propose(deps, Assignment((parent,), 5, 1, worker=1))
     ids = {c.id for c in found}
     assert len(ids) == 5
     assert parent.id not in ids

@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from crito.graph.deps import Deps
-from crito.graph.sweep import propose
+from crito.graph.operators.assignment import Assignment
+from crito.graph.operators.sweep import propose
 from crito.patch import Edit, Patch
 from crito.prompt import Demo
 from crito.records import Candidate, child
@@ -28,7 +29,7 @@ async def fill(deps: Deps) -> Candidate:
 async def test_parts_that_did_well_are_combined_anew(tmp_path: Path) -> None:
     async with make_deps(tmp_path) as deps:
         incumbent = await fill(deps)
-        found = await propose(deps, incumbent, 6, 4)
+        found = await propose(deps, Assignment((incumbent,), 6, 4))
         measured = {c.id for c in deps.archive.candidates()}
     assert len(found) == 6
     assert not {c.id for c in found} & measured
@@ -40,9 +41,9 @@ async def test_parts_that_did_well_are_combined_anew(tmp_path: Path) -> None:
 async def test_the_same_archive_gives_the_same_combinations(tmp_path: Path) -> None:
     async with make_deps(tmp_path) as deps:
         incumbent = await fill(deps)
-        first, second = [[c.id for c in await propose(deps, incumbent, 4, 4)] for _ in range(2)]
+        first, second = [[c.id for c in await propose(deps, Assignment((incumbent,), 4, 4))] for _ in range(2)]
     async with make_deps(tmp_path) as deps:  # read back from the database
-        assert [c.id for c in await propose(deps, incumbent, 4, 4)] == first == second
+        assert [c.id for c in await propose(deps, Assignment((incumbent,), 4, 4))] == first == second
 
 
 async def test_what_is_frozen_stays(tmp_path: Path) -> None:
@@ -50,5 +51,5 @@ async def test_what_is_frozen_stays(tmp_path: Path) -> None:
         incumbent = await fill(deps)
         main = incumbent.main.model_copy(update={"frozen": ("task", "template")})
         frozen = incumbent.model_copy(update={"prompts": {"main": main}})
-        for candidate in await propose(deps, frozen, 8, 4):
+        for candidate in await propose(deps, Assignment((frozen,), 8, 4)):
             assert (candidate.main.section("task"), candidate.main.template) == (main.section("task"), main.template)

@@ -13,6 +13,7 @@ import numpy as np
 from crito.agents.edits import answer_only, cues
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
+from crito.graph.operators.assignment import Assignment
 from crito.patch import Edit, Patch
 from crito.prompt import Demo, Message
 from crito.records import Candidate, child
@@ -30,22 +31,23 @@ _HARVEST = 16
 """Training examples that are run to harvest the target's own reasoning."""
 
 
-async def propose(deps: Deps, parent: Candidate, count: int, round_number: int, index: int) -> list[Candidate]:
+async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     """New demonstration sets for a parent: fresh ones, and changes of the set it has.
 
     Raises:
         BudgetExhausted: Harvesting reasoning does not fit into the budget.
     """
-    rng = deps.rng(2, round_number, index)
+    parent = assignment.parent
+    rng = deps.rng(2, assignment.round, assignment.worker)
     demos = await harvest(deps, parent)
     found: dict[str, Candidate] = {}
-    for _ in range(count * 3):
-        if len(found) == count or not demos:
+    for _ in range(assignment.count * 3):
+        if len(found) == assignment.count or not demos:
             break
         chosen = _changed(parent, demos, deps.task, rng) if parent.main.demos else None
         chosen = chosen or sample(demos, deps.task, rng)
         edit = Edit(op="replace", path="demos", value=tuple(chosen))
-        candidate = _child(parent, [edit], round_number, f"show {len(chosen)} examples")
+        candidate = _child(parent, [edit], assignment.round, f"show {len(chosen)} examples")
         if candidate is not None:
             found[candidate.id] = candidate
     return list(found.values())

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from crito.graph.compression import propose
 from crito.graph.deps import Deps
+from crito.graph.operators.assignment import Assignment
+from crito.graph.operators.compress import propose
 from crito.graph.rounds import _accepted
 from crito.prompt import Demo, Prompt, Section
 from crito.records import Candidate
@@ -20,7 +21,7 @@ RICH = Prompt(
 
 async def proposed(path: Path, prompt: Prompt, *, count: int = 50, agents: Any = lambda _: "no") -> list[Candidate]:
     async with make_deps(path, agents=agents) as deps:
-        return await propose(deps, make_candidate(prompt=prompt), count, 3)
+        return await propose(deps, Assignment((make_candidate(prompt=prompt),), count, 3))
 
 
 async def test_half_the_demonstrations_are_tried_first_then_every_part(tmp_path: Path) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
+from crito.graph.operators.assignment import Assignment
 from crito.patch import Edit, Patch
 from crito.records import Candidate, child
 
 
-async def propose(deps: Deps, parent: Candidate, count: int, round_number: int) -> list[Candidate]:
+async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     """Shorter versions of a parent, the boldest first; each must then prove that it is not worse.
 
     Raises:
         BudgetExhausted: The rewriter's call does not fit into the budget.
     """
+    parent, round_number = assignment.parent, assignment.round
     prompt = parent.main
     found: dict[str, Candidate] = {}
     halves = [prompt.demos[: len(prompt.demos) // 2], prompt.demos[len(prompt.demos) // 2 :]]
@@ -29,9 +31,9 @@ async def propose(deps: Deps, parent: Candidate, count: int, round_number: int) 
         if isinstance(section.body, tuple):
             for at in range(len(section.body)):
                 _keep(found, parent, Edit(op="delete", path=f"{section.name}[{at}]"), round_number)
-    shortened = await _rewritten(deps, parent, round_number)
+    shortened = await _rewritten(deps, parent, round_number) if assignment.ask else None
     written = [shortened] if shortened is not None else []
-    return [*written, *list(found.values())][:count]
+    return [*written, *list(found.values())][: assignment.count]
 
 
 async def _rewritten(deps: Deps, parent: Candidate, round_number: int) -> Candidate | None:

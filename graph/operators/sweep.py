@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
+from crito.graph.operators.assignment import Assignment
 from crito.records import Candidate, child
 
 _TOP = 5
@@ -16,7 +17,7 @@ _PRIOR = 8.0
 _Part = TypeVar("_Part")
 
 
-async def propose(deps: Deps, incumbent: Candidate, count: int, round_number: int) -> list[Candidate]:
+async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     """New combinations of the best candidates' parts, suggested by a tree-structured Parzen estimator (optuna).
 
     The estimator learns from every candidate of the run that is a combination of these parts; what it suggests is
@@ -24,6 +25,7 @@ async def propose(deps: Deps, incumbent: Candidate, count: int, round_number: in
     """
     import optuna
 
+    incumbent, count, round_number = assignment.parent, assignment.count, assignment.round
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     worth = _worth(deps)
     ranked = [deps.archive.candidate(c) for c in sorted(worth, key=lambda c: (c != incumbent.id, -worth[c]))]

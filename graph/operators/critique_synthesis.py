@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from crito.agents.edits import structural
 from crito.errors import CallFailed, PatchRejected, ReplyUnusable
-from crito.graph.demonstrations import set_sizes, unseen
 from crito.graph.deps import Deps
+from crito.graph.operators.assignment import Assignment
+from crito.graph.operators.demonstrations import set_sizes, unseen
 from crito.patch import Edit, Patch
 from crito.prompt import Demo
 from crito.records import Candidate, Critique, FailureLabel, Hypothesis, Outcome, child
@@ -34,28 +35,19 @@ class Evidence:
     right: tuple[tuple[Example, Outcome], ...]
 
 
-async def propose(
-    deps: Deps, parent: Candidate, round_number: int, index: int, *, focus: str = "", ask: bool = True
-) -> list[Candidate]:
+async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     """Candidates that each test one hypothesis about the parent's failures.
-
-    Args:
-        deps: What the run works with.
-        parent: Whose failures are examined.
-        round_number: The round.
-        index: The worker, so that workers of one round draw different examples.
-        focus: What the planner wants it to look at.
-        ask: Whether the critic and the rewriter are asked, or the diagnostics alone decide.
 
     Raises:
         BudgetExhausted: A call does not fit into the budget.
         ProviderFailure: The provider is down.
     """
-    evidence = await collect(deps, parent, round_number, index)
+    parent, round_number = assignment.parent, assignment.round
+    evidence = await collect(deps, parent, round_number, assignment.worker)
     if not evidence.wrong:
         return []
     computed = diagnosed(deps, parent, evidence)
-    critique = await _critique(deps, parent, evidence, round_number, focus) if ask else None
+    critique = await criticized(deps, assignment, evidence) if assignment.ask else None
     found: dict[str, Candidate] = {}
     if critique is not None:
         for hypothesis, patch in await deps.rewriter.synthesize(parent, critique):
@@ -118,15 +110,19 @@ _DIRECTIONS: dict[FailureLabel, str] = {
 }
 
 
-async def _critique(
-    deps: Deps, parent: Candidate, evidence: Evidence, round_number: int, focus: str
-) -> Critique | None:
+async def criticized(deps: Deps, assignment: Assignment, evidence: Evidence) -> Critique | None:
+    """The critic's reading of the evidence; None where its reply is of no use.
+
+    Raises:
+        BudgetExhausted: The call does not fit.
+    """
+    parent = assignment.parent
     labels = {e.id: label for e, o in evidence.wrong if (label := diagnose(o, e, deps.task)) is not None}
-    tried = deps.attempts.before(round_number, parent=parent.id)
+    tried = deps.attempts.before(assignment.round, parent=parent.id)
     with deps.tracer.span("invoke_agent", "critic", candidate=parent.id) as span:
         try:
             critique = await deps.critic.review(
-                parent, evidence.wrong, evidence.right, labels=labels, tried=tried, focus=focus
+                parent, evidence.wrong, evidence.right, labels=labels, tried=tried, focus=assignment.focus
             )
         except (ReplyUnusable, CallFailed) as error:
             span.set_attribute("crito.unusable", str(error)[:200])
