@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from crito.errors import PatchRejected
 from crito.patch import Edit, Patch
@@ -43,12 +43,33 @@ def cues(prompt: Prompt, task: Task) -> list[Patch]:
 
 
 def answer_only(prompt: Prompt, task: Task) -> Patch | None:
-    """Ask for the answer alone."""
-    if len(task.labels) > 1:
-        *first, last = task.labels
-        one = "one of" if any(" " in label for label in task.labels) else "one word"
-        return add_rule(prompt, f"Answer with {one}: {', '.join(first)} or {last}.")
-    return add_rule(prompt, f"Answer with the {task.output.replace('_', ' ')} only and nothing else.")
+    """Ask for the answer alone, in the prompt's words where it has some."""
+    return add_rule(prompt, answer_rule(task, prompt.words))
+
+
+def answer_rule(task: Task, words: Mapping[str, str]) -> str:
+    """The rule that asks for the answer alone; a word that does not show its label is followed by it."""
+    if len(task.labels) < 2:
+        return f"Answer with the {task.output.replace('_', ' ')} only and nothing else."
+    said = [words.get(label, label) for label in task.labels]
+    named = [w if _alike(w, label) else f"{w} for {label}" for w, label in zip(said, task.labels, strict=True)]
+    return f"Answer with {_kind(said)}: {', '.join(named[:-1])} or {named[-1]}."
+
+
+def spaced(label: str) -> str:
+    """The label with spaces for its underscores and hyphens."""
+    return label.replace("_", " ").replace("-", " ")
+
+
+def swap_rule(prompt: Prompt, old: str, new: str) -> Patch | None:
+    """Put a rule where another one stands, or add it; None if it is there or something is frozen."""
+    for section in prompt.sections:
+        if old in section.body:
+            body = section.body
+            value = body.replace(old, new) if isinstance(body, str) else tuple(new if a == old else a for a in body)
+            patch = Patch(edits=(Edit(op="replace", path=section.name, value=value),), rationale=new)
+            return patch if _applies(prompt, patch) else None
+    return add_rule(prompt, new)
 
 
 def add_rule(prompt: Prompt, rule: str) -> Patch | None:
@@ -68,8 +89,24 @@ def add_rule(prompt: Prompt, rule: str) -> Patch | None:
     else:
         edit = Edit(op="add", path="rules", value=(rule,) if rules is None else rule)
     patch = Patch(edits=(edit,), rationale=rule)
+    return patch if _applies(prompt, patch) else None
+
+
+def _applies(prompt: Prompt, patch: Patch) -> bool:
     try:
         prompt.apply(patch)
     except PatchRejected:
-        return None
-    return patch
+        return False
+    return True
+
+
+def _alike(word: str, label: str) -> bool:
+    return spaced(word).casefold() == spaced(label).casefold()
+
+
+def _kind(said: Sequence[str]) -> str:
+    if all(len(word) == 1 and word.isalpha() for word in said):
+        return "one letter"
+    if all(word.isdigit() for word in said):
+        return "one number"
+    return "one of" if any(" " in word for word in said) else "one word"

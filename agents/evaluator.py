@@ -64,6 +64,7 @@ class Evaluator:
             outcome = base.model_copy(update={"error": f"{failure.kind}: {failure}"})
         else:
             update = {"output": output.text, "truncated": output.truncated, "score": result}
-            outcome = base.model_copy(update={**update, "usage": output.usage, "call_keys": output.call_keys})
+            paid = {"usage": output.usage, "call_keys": output.call_keys, "probabilities": output.probabilities}
+            outcome = base.model_copy(update={**update, **paid})
         self._done(outcome)
         return outcome

@@ -1,7 +1,8 @@
 """The planner: reads the task once, then says each round which operators work on which parents.
 
-A bandit over the operators always decides; a model's plan is advice for one step a round, and only from a model whose
-brief agreed with what the data shows. Both are recorded with what came of them.
+A bandit over the operators always chooses. A model's plan is advice beside it, taken only from a model whose brief
+agreed with what the data shows: one step follows it, and all but one do once it has earned more than the bandit in
+this run. Both are recorded with what came of them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from pydantic import BaseModel, Field
 from crito.errors import CallFailed, ReplyUnusable
 from crito.memory.attempts import Attempt
 from crito.prompt import Message, Prompt, Section
-from crito.records import Brief, Plan, Step
+from crito.records import Brief, PlanAuthor
 from crito.task import Task
 from crito.tools.metrics import parse
-from crito.tools.stats import thompson
+from crito.tools.stats import BetaArm, thompson
 from crito.tools.structured import Speaker, quoted
 
 PLANNER = Prompt(
@@ -34,8 +35,8 @@ PLANNER = Prompt(
     ),
     template="{case}",
 )
-PRIORS: Mapping[str, tuple[float, float]] = {"critique_synthesis": (2.0, 2.0), "demonstrations": (2.0, 2.0)}
-"""Beta priors (accepted, not accepted) of the operators before anything was tried."""
+_TRIALS = 2.0
+"""Steps of both authors that must be known before the model's plan can be said to have beaten the bandit."""
 
 
 class BriefReply(BaseModel):
@@ -47,11 +48,20 @@ class BriefReply(BaseModel):
 
 
 class AdviceReply(BaseModel):
-    """The next step."""
+    """What should come next."""
 
-    operator: Literal["critique_synthesis", "demonstrations"]
+    operator: str = Field(max_length=40)
     focus: str = Field(max_length=300)
     reason: str = Field(default="", max_length=300)
+
+
+class Choice(BaseModel):
+    """Who works in one step, and on what."""
+
+    operator: str
+    author: PlanAuthor
+    focus: str = ""
+    reason: str = ""
 
 
 class Planner:
@@ -86,50 +96,62 @@ class Planner:
         requirements = self._task.requirements or tuple(reply.requirements)
         return Brief(kind=reply.kind, requirements=requirements, strategy=reply.strategy, author="planner")
 
-    async def plan(
+    async def choose(
         self,
-        round_number: int,
+        steps: int,
         *,
-        brief: Brief,
-        parents: Sequence[str],
-        operators: Mapping[str, tuple[float, float]],
+        operators: Mapping[str, BetaArm],
+        about: Mapping[str, str],
+        authors: Mapping[str, BetaArm],
         attempts: Sequence[Attempt],
+        advised: bool,
         rng: np.random.Generator,
-    ) -> Plan:
-        """The steps of one round, one for each parent.
+    ) -> list[Choice]:
+        """The operators of one round's steps.
 
         Args:
-            round_number: The round that is planned, from 1.
-            brief: The planner's own brief.
-            parents: Ids drawn from the archive's front, one per step.
-            operators: Posterior (accepted, not accepted) of each operator.
-            attempts: What was tried so far.
+            steps: How many.
+            operators: Posterior (earned, not earned) of each operator that may be used.
+            about: What each operator does, in words.
+            authors: Posterior of the bandit's and of the planner's choices in this run.
+            attempts: What was tried so far; without any, no advice is asked.
+            advised: Whether the model may be asked.
             rng: Random numbers of this round.
 
         Raises:
             BudgetExhausted: The call for advice does not fit.
         """
-        steps = [Step(operator=thompson(operators, rng), parent=parent, reason="bandit") for parent in parents]
-        if brief.author == "planner" and attempts:
-            advice = await self._advice(attempts)
-            if advice is not None:
-                steps[-1] = Step(
-                    operator=advice.operator, parent=parents[-1], focus=advice.focus, reason=f"advice: {advice.reason}"
-                )
-                return Plan(round=round_number, steps=tuple(steps), author="planner")
-        return Plan(round=round_number, steps=tuple(steps))
+        chosen = [Choice(operator=thompson(operators, rng), author="bandit") for _ in range(steps)]
+        if not advised or not attempts or len(operators) < 2:
+            return chosen
+        advice = await self._advice(attempts, {name: about[name] for name in operators})
+        if advice is None:
+            return chosen
+        led = max(1, steps - 1) if _beaten(authors) else min(1, steps - 1)
+        return [*chosen[: steps - led], *[advice] * led]
 
-    async def _advice(self, attempts: Sequence[Attempt]) -> AdviceReply | None:
+    async def _advice(self, attempts: Sequence[Attempt], about: Mapping[str, str]) -> Choice | None:
         lines = [f"{a.operator} ({a.author}): {a.hypothesis or '-'}: {a.fate} {a.reason}" for a in attempts[-12:]]
+        known = "\n".join(f"- {name}: {what}" for name, what in about.items())
         case = (
             f"The task: {self._task.description}\n\nTried so far:\n{quoted('data', chr(10).join(lines))}\n\n"
-            "critique_synthesis edits the instructions from failures; demonstrations looks for better examples. "
-            "Which should come next, and what should it focus on?"
+            f"The operators:\n{known}\n\nWhich should come next, and what should it focus on?"
         )
         try:
-            return await self._speaker.ask(_messages(case), AdviceReply)
+            reply = await self._speaker.ask(_messages(case), AdviceReply)
         except (ReplyUnusable, CallFailed):
             return None
+        if reply.operator not in about:
+            return None
+        return Choice(operator=reply.operator, author="planner", focus=reply.focus, reason=reply.reason)
+
+
+def _beaten(authors: Mapping[str, BetaArm]) -> bool:
+    """Whether the model's choices have earned more than the bandit's, each seen often enough."""
+    (won, lost), (earned, not_earned) = (authors.get(name, (0.0, 0.0)) for name in ("planner", "bandit"))
+    if min(won + lost, earned + not_earned) < _TRIALS:
+        return False
+    return won / (won + lost) > earned / (earned + not_earned)
 
 
 def _messages(case: str) -> list[Message]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from crito.errors import BadInput
 from crito.graph.measure import measure
-from crito.graph.presets import DEFAULT, Preset
+from crito.graph.preset import Preset
+from crito.graph.presets import DEFAULT
 from crito.graph.run import Run, stored
 from crito.graph.wiring import Listener, Parts, silent
 from crito.place import DATABASE

@@ -11,19 +11,19 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from crito.cli_bench import register
 from crito.errors import BadInput, CritoError, Interrupted
 from crito.place import DATABASE, resume_command
 from crito.prompt_files import check_folder, check_output, export, save, written
 
 if TYPE_CHECKING:
-    from crito.interrupt import Started
-    from crito.progress import Progress
     from crito.result import Result
     from crito.task import Budget
 
@@ -143,7 +143,6 @@ def optimize(
     """
     check_output(output)
     from crito.api import aoptimize
-    from crito.progress import Progress
     from crito.tools.task_file import load_task
 
     budget = {"calls": budget_calls, "usd": budget_usd, "tokens": budget_tokens, "seconds": budget_seconds}
@@ -151,9 +150,7 @@ def optimize(
         task, overrides={"model": model, "agent_model": agent_model, "seed": seed, "budget": _given(budget)}
     )
     _make_importable(loaded.metric, task.parent)
-    with Progress(quiet=quiet) as progress:
-        result = _run(lambda started: aoptimize(loaded, database=db, listener=progress, started=started), progress, db)
-    _finish(result, db, output, as_json=as_json)
+    _search(partial(aoptimize, loaded), db, output, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -177,20 +174,13 @@ def resume(
     check_output(output)
     budget = {"calls": budget_calls, "usd": budget_usd, "tokens": budget_tokens, "seconds": budget_seconds}
     from crito.api import aresume
-    from crito.progress import Progress
     from crito.runs import find, opened
 
     with opened(db) as database:
         stopped = find(database, run)
     _make_importable(stopped.metric, Path())
     limits = _budget(_given(budget))
-    with Progress(quiet=quiet) as progress:
-        result = _run(
-            lambda started: aresume(stopped.run, budget=limits, database=db, listener=progress, started=started),
-            progress,
-            db,
-        )
-    _finish(result, db, output, as_json=as_json)
+    _search(partial(aresume, stopped.run, budget=limits), db, output, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -330,15 +320,24 @@ def init(
         typer.echo(f"{output} is written; check it, then run: crito optimize {output}")
 
 
-def _run(work: Callable[[Started], Coroutine[Any, Any, Result]], progress: Progress, db: Path) -> Result:
-    from crito.interrupt import run_stoppably
+register(app)
 
-    try:
-        return run_stoppably(work, progress.say)
-    except Interrupted as error:
-        if "crito resume" in str(error):
-            raise
-        raise Interrupted(f"{error}; go on with: {resume_command(progress.run, db)}") from None
+
+def _search(
+    work: Callable[..., Coroutine[Any, Any, Result]], db: Path, output: Path | None, *, as_json: bool, quiet: bool
+) -> None:
+    """Start or resume a run under Ctrl-C, showing its progress, and hand out its result."""
+    from crito.interrupt import run_stoppably
+    from crito.progress import Progress
+
+    with Progress(quiet=quiet) as progress:
+        try:
+            result = run_stoppably(lambda started: work(database=db, listener=progress, started=started), progress.say)
+        except Interrupted as error:
+            if "crito resume" in str(error):
+                raise
+            raise Interrupted(f"{error}; go on with: {resume_command(progress.run, db)}") from None
+    _finish(result, db, output, as_json=as_json)
 
 
 def _finish(result: Result, db: Path, output: Path | None, *, as_json: bool) -> None:

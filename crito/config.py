@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from crito.errors import BadInput
 from crito.prompt import Demo, Layout, Section
-from crito.task import Budget
+from crito.task import Budget, Scoring
 
 _PLACEHOLDER_NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -44,6 +44,7 @@ class PromptForm(_Keys):
 
     Attributes:
         template: The message that carries the inputs; None for one line per input.
+        words: The word that the model is asked to say for a label, by label.
     """
 
     sections: tuple[Section, ...] = ()
@@ -51,6 +52,7 @@ class PromptForm(_Keys):
     layout: LayoutKeys = LayoutKeys()
     template: Annotated[str, Field(min_length=1)] | None = None
     frozen: tuple[str, ...] = ()
+    words: dict[str, str] = {}
 
     @field_validator("sections", mode="before")
     @classmethod
@@ -98,6 +100,7 @@ class TaskFile(_Keys):
         inputs: The data's column behind each input, by the input's name; a list where both are the same.
         output: Column with the right answer; None where the metric needs none.
         metric: Name of a metric or ``module:function``; None lets the data decide.
+        scoring: Whether labels are sampled, or scored by the log-probabilities of their first tokens.
         prices: US dollars per million tokens (in, out), by model name.
         max_examples: Rows kept of each data file, sampled where there are more.
     """
@@ -113,6 +116,7 @@ class TaskFile(_Keys):
     output: str | None = None
     metric: str | None = None
     labels: tuple[str, ...] = ()
+    scoring: Scoring = "sampled"
     split: Shares | None = None
     budget: Budget = Budget()
     constraints: Constraints = Constraints()

@@ -6,19 +6,26 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 from crito.errors import Interrupted
-from crito.result import Result
-
-if TYPE_CHECKING:
-    from crito.graph.run import Run
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-Started = Callable[["Run"], None]
+_Found = TypeVar("_Found")
 
 
-def run_stoppably(work: Callable[[Started], Coroutine[Any, Any, Result]], say: Callable[[str], None]) -> Result:
+class Drainable(Protocol):
+    """What stops after its current step when it is asked to."""
+
+    def drain(self, reason: str) -> None:
+        """Stop after the current step."""
+        ...
+
+
+Started = Callable[[Drainable], None]
+
+
+def run_stoppably(work: Callable[[Started], Coroutine[Any, Any, _Found]], say: Callable[[str], None]) -> _Found:
     """Run ``work`` to its end, or until the user stops it.
 
     Args:
@@ -30,7 +37,7 @@ def run_stoppably(work: Callable[[Started], Coroutine[Any, Any, Result]], say: C
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 
-    def watch(run: Run) -> None:
+    def watch(run: Drainable) -> None:
         loop, running = asyncio.get_running_loop(), asyncio.current_task()
 
         def drain() -> None:

@@ -11,7 +11,7 @@ from crito.errors import PatchRejected
 from crito.prompt import Demo, Layout, Prompt, Section
 
 _PATH = re.compile(r"layout\.(?P<key>\w+)|(?P<name>[^\[\]]+)(?:\[(?P<index>\d+)\])?")
-Value = str | tuple[str, ...] | Demo | tuple[Demo, ...] | None
+Value = str | tuple[str, ...] | dict[str, str] | Demo | tuple[Demo, ...] | None
 
 
 class Edit(BaseModel):
@@ -20,7 +20,7 @@ class Edit(BaseModel):
     Attributes:
         op: ``add`` makes a section, atom or demo (an index says before which; without one it goes last),
             ``replace`` and ``delete`` want an existing path, ``move`` puts the part at index ``to`` among its like.
-        path: ``task``, ``rules``, ``rules[2]``, ``demos``, ``demos[0]``, ``layout.style``, ``template``.
+        path: ``task``, ``rules``, ``rules[2]``, ``demos``, ``demos[0]``, ``layout.style``, ``template``, ``words``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,9 +48,21 @@ def apply(prompt: Prompt, patch: Patch) -> Prompt:
 
 def diff(old: Prompt, new: Prompt) -> Patch:
     """See :meth:`crito.prompt.Prompt.diff`."""
-    edits: list[Edit] = []
+    edits = _section_edits(old, new)
+    if old.demos != new.demos:
+        edits.append(Edit(op="replace", path="demos", value=new.demos))
+    for key in Layout.model_fields:
+        if getattr(old.layout, key) != getattr(new.layout, key):
+            edits.append(Edit(op="replace", path=f"layout.{key}", value=getattr(new.layout, key)))
+    for key in ("template", "words"):
+        if getattr(old, key) != getattr(new, key):
+            edits.append(Edit(op="replace", path=key, value=getattr(new, key)))
+    return Patch(edits=tuple(edits))
+
+
+def _section_edits(old: Prompt, new: Prompt) -> list[Edit]:
     kept = {s.name for s in new.sections}
-    edits += [Edit(op="delete", path=s.name) for s in old.sections if s.name not in kept]
+    edits = [Edit(op="delete", path=s.name) for s in old.sections if s.name not in kept]
     for section in new.sections:
         before = old.section(section.name)
         if before is None:
@@ -64,14 +76,7 @@ def diff(old: Prompt, new: Prompt) -> Patch:
             edits.append(Edit(op="move", path=section.name, to=index))
             order.remove(section.name)
             order.insert(index, section.name)
-    if old.demos != new.demos:
-        edits.append(Edit(op="replace", path="demos", value=new.demos))
-    for key in Layout.model_fields:
-        if getattr(old.layout, key) != getattr(new.layout, key):
-            edits.append(Edit(op="replace", path=f"layout.{key}", value=getattr(new.layout, key)))
-    if old.template != new.template:
-        edits.append(Edit(op="replace", path="template", value=new.template))
-    return Patch(edits=tuple(edits))
+    return edits
 
 
 def _apply_one(prompt: Prompt, edit: Edit) -> Prompt:
@@ -83,6 +88,8 @@ def _apply_one(prompt: Prompt, edit: Edit) -> Prompt:
         return _edit_layout(prompt, edit, key)
     if name == "template":
         return _edit_template(prompt, edit)
+    if name == "words":
+        return _edit_words(prompt, edit)
     if name == "demos":
         demos = _edit_list(list(prompt.demos), edit, index, Demo)
         return prompt.model_copy(update={"demos": demos})
@@ -110,6 +117,14 @@ def _edit_template(prompt: Prompt, edit: Edit) -> Prompt:
     if set(changed.fields) != set(prompt.fields):
         raise PatchRejected(f"template must keep its placeholders: {', '.join(prompt.fields)}")
     return changed
+
+
+def _edit_words(prompt: Prompt, edit: Edit) -> Prompt:
+    words = edit.value if isinstance(edit.value, dict) else {"": ""}
+    distinct = {word.casefold() for word in words.values()}
+    if edit.op != "replace" or "" in distinct or len(distinct) < len(words):
+        raise PatchRejected("words takes 'replace' with a word for each label, no two alike; {} for none")
+    return prompt.model_copy(update={"words": words})
 
 
 def _edit_section(prompt: Prompt, edit: Edit, name: str) -> Prompt:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Role = Literal["system", "user", "assistant"]
 _FIELD = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}")
-_SECTION_NAME = re.compile(r"(?!(?:demos|layout|template)\Z|layout\.)[^\[\]]+")
+_SECTION_NAME = re.compile(r"(?!(?:demos|layout|template|words)\Z|layout\.)[^\[\]]+")
 """Names that a path can mean: the other parts of a prompt and list indices are taken."""
 
 
@@ -77,6 +77,8 @@ class Prompt(BaseModel):
 
     Attributes:
         frozen: Paths (``task``, ``rules[0]``) or literal texts that no edit may change.
+        words: The word that the model is asked to say for a label, by label. Demonstrations show the words;
+            :meth:`read` gives the labels back.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -85,6 +87,7 @@ class Prompt(BaseModel):
     layout: Layout = Layout()
     template: str = Field(default="{input}", min_length=1)
     frozen: tuple[str, ...] = ()
+    words: dict[str, str] = {}
 
     @classmethod
     def from_text(cls, text: str, *, inputs: Sequence[str] = ("input",), frozen: Sequence[str] = ()) -> Prompt:
@@ -125,7 +128,10 @@ class Prompt(BaseModel):
     @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that name what the model sees (``frozen`` marks do not count)."""
-        canonical = self.model_dump_json(exclude={"frozen": True, "demos": {"__all__": {"example_id"}}})
+        unseen: dict[str, Any] = {"frozen": True, "demos": {"__all__": {"example_id"}}}
+        if not self.words:
+            unseen["words"] = True  # a prompt keeps the name that it had before there were words
+        canonical = self.model_dump_json(exclude=unseen)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def section(self, name: str) -> Section | None:
@@ -158,12 +164,20 @@ class Prompt(BaseModel):
 
     def render(self, inputs: Mapping[str, str]) -> list[Message]:
         """The messages sent to the model: stable text first and the input last, so that prefix caches hit."""
-        return self._assemble([(self.fill(d.inputs), d.output) for d in self.demos], self.fill(inputs))
+        return self._assemble(self.fill(inputs))
+
+    def read(self, text: str) -> str:
+        """The label whose word an answer mentions first, whole and in either case; else the answer as it stands."""
+        if not self.words:
+            return text
+        said = "|".join(re.escape(word) for word in sorted(self.words.values(), key=len, reverse=True))
+        match = re.search(rf"(?<!\w)(?:{said})(?!\w)", text, re.IGNORECASE)
+        found = match[0].casefold() if match else None
+        return next((label for label, word in self.words.items() if word.casefold() == found), text)
 
     def to_messages(self) -> list[dict[str, str]]:
         """The messages as they were scored, with the input's placeholders left open."""
-        demos = [(self.fill(d.inputs), d.output) for d in self.demos]
-        return [m.model_dump() for m in self._assemble(demos, self.template)]
+        return [m.model_dump() for m in self._assemble(self.template)]
 
     def to_text(self) -> str:
         """The prompt as one text: as it is, or as a transcript where there are chat turns."""
@@ -184,7 +198,7 @@ class Prompt(BaseModel):
         from langchain_core.prompts import ChatPromptTemplate, HumanMessagePromptTemplate
 
         kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-        *fixed, last = self._assemble([(self.fill(d.inputs), d.output) for d in self.demos], "")
+        *fixed, last = self._assemble("")
         open_template = _escaped(last.content) + _langchain_template(self.template)
         messages: list[Any] = [kinds[m.role](content=m.content) for m in fixed]
         return ChatPromptTemplate.from_messages([*messages, HumanMessagePromptTemplate.from_template(open_template)])
@@ -205,8 +219,9 @@ class Prompt(BaseModel):
 
         return diff(self, other)
 
-    def _assemble(self, demos: list[tuple[str, str]], question: str) -> list[Message]:
+    def _assemble(self, question: str) -> list[Message]:
         instructions = self.instructions()
+        demos = [(self.fill(d.inputs), self.words.get(d.output, d.output)) for d in self.demos]
         if self.layout.demos == "inline" and demos:
             shown = "\n\n".join(f"{asked}\n{answer}" for asked, answer in demos)
             demos, question = [], f"{shown}\n\n{question}"

@@ -32,6 +32,8 @@ class ModelRequest(BaseModel):
 
     Attributes:
         json_schema: A JSON schema that the reply must follow; adapters without a schema mode ignore it.
+        top_logprobs: How many of the most likely first tokens the reply should tell, with their log-probabilities; 0
+            for none. Only for models that say ``supports_logprobs``; others ignore it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +42,7 @@ class ModelRequest(BaseModel):
     temperature: float = Field(default=0.0, ge=0.0)
     stop: tuple[str, ...] = ()
     json_schema: dict[str, Any] | None = None
+    top_logprobs: int = Field(default=0, ge=0)
 
 
 class ModelReply(BaseModel):
@@ -48,6 +51,8 @@ class ModelReply(BaseModel):
     Attributes:
         finish: ``stop`` when the model ended by itself, ``length`` when it was cut off.
         usd: What the provider says that the call cost, or None where it does not say.
+        first_token: Natural log-probabilities of the most likely first tokens, by the token's text as it is, with its
+            leading space; None where none were asked for or given.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +60,7 @@ class ModelReply(BaseModel):
     finish: Literal["stop", "length"] = "stop"
     usage: Usage = Usage()
     usd: float | None = None
+    first_token: dict[str, float] | None = None
 
 
 class Model(Protocol):
@@ -63,9 +69,10 @@ class Model(Protocol):
     Attributes:
         name: The name as the user wrote it, such as ``local/smollm2`` or ``openai/gpt-5-mini``.
 
-    A model may also have ``supports_schema`` (it enforces ``ModelRequest.json_schema`` by itself), ``identity`` (what
-    tells it from another model of the same name, part of the cache key) and ``headroom`` (tokens that it may write
-    unseen).
+    A model may also have ``supports_schema`` (it enforces ``ModelRequest.json_schema`` by itself),
+    ``supports_logprobs`` (it gives ``ModelReply.first_token``), ``most_logprobs`` (the largest ``top_logprobs`` that it
+    takes), ``identity`` (what tells it from another model of the same name, part of the cache key) and ``headroom``
+    (tokens that it may write unseen).
     """
 
     name: str
@@ -90,6 +97,7 @@ class Output(BaseModel):
         text: The answer to be scored.
         truncated: Whether the model was cut off at its output limit.
         call_keys: Ledger keys of the model calls behind it.
+        probabilities: The probability of each label, by label, where labels were scored by likelihood.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -97,6 +105,7 @@ class Output(BaseModel):
     truncated: bool = False
     usage: Usage = Usage()
     call_keys: tuple[str, ...] = ()
+    probabilities: dict[str, float] | None = None
 
 
 class Target(Protocol):

@@ -113,6 +113,7 @@ class Outcome(BaseModel):
     error: str | None = None
     usage: Usage = Usage()
     call_keys: tuple[str, ...] = ()
+    probabilities: dict[str, float] | None = None
 
     @property
     def right(self) -> bool:
@@ -151,12 +152,25 @@ class Brief(BaseModel):
     author: Literal["planner", "code"] = "code"
 
 
+PlanAuthor = Literal["bandit", "planner", "random", "stage"]
+"""Who chose a step: the bandit, the planner's model, a draw at random, or the stage itself, which leaves no choice."""
+
+
 class Step(BaseModel):
-    """One planned proposal: which operator works on which parent, on what, with how large a share of the round."""
+    """One planned proposal.
+
+    Attributes:
+        operator: Which operator works.
+        parents: On which candidates, by id; the one to edit first.
+        focus: What it should look at.
+        share: Its share of the round's calls.
+        reason: Why, in the words of whoever chose it.
+    """
 
     model_config = ConfigDict(frozen=True)
     operator: str
-    parent: str
+    parents: tuple[str, ...]
+    author: PlanAuthor
     focus: str = ""
     share: float = Field(default=1.0, gt=0.0, le=1.0)
     reason: str = ""
@@ -168,7 +182,6 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True)
     round: int
     steps: tuple[Step, ...]
-    author: Literal["bandit", "planner"] = "bandit"
 
 
 class Verdict(BaseModel):
@@ -182,6 +195,7 @@ class Verdict(BaseModel):
         p_value: Two-sided paired sign-flip permutation test.
         n: Test items that both prompts answered; ``failed`` counts those where a call failed.
         usd_per_use, tokens_per_use: Mean cost of one use, (seed, best).
+        uncalibrated: Scores (seed, best) without calibration, where the task wants calibrated scoring.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -197,4 +211,5 @@ class Verdict(BaseModel):
     failed: int = 0
     tokens_per_use: tuple[float, float] = (0.0, 0.0)
     usd_per_use: tuple[float | None, float | None] = (None, None)
+    uncalibrated: tuple[float, float] | None = None
     reason: str = ""

@@ -165,8 +165,9 @@ def _step_lines(step: Step, calls: Mapping[int, Call]) -> Lines:
         focus = f", focus: {_line(step.focus)}" if step.focus else ""
         yield Text(f"  {step.operator} on {step.parent}{focus}", "cyan")
     yield from (f"    critic: {_line(hypothesis)}" for hypothesis in step.hypotheses)
+    yield from (f"    {said.agent}: {_line(said.text)}" for said in step.dialogue)
     if step.unusable:
-        yield f"    critic's reply was of no use: {_line(step.unusable)}"
+        yield f"    a reply was of no use: {_line(step.unusable)}"
     yield from (f"    {_agent(calls[call])}" for call in step.calls)
     for proposal in step.proposals:
         yield from _proposal_lines(proposal)

@@ -46,6 +46,8 @@ class Result(BaseModel):
         chain: From the seed to the best candidate.
         stopped: Why the search ended.
         splits: Hash over the examples of each split.
+        calibration: With calibrated scoring, what the probability of each label must be divided by when the prompt is
+            used: its mean over the validation inputs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,6 +61,7 @@ class Result(BaseModel):
     chain: tuple[Link, ...]
     stopped: str = ""
     splits: str = ""
+    calibration: dict[str, float] | None = None
 
     @property
     def prompt(self) -> Prompt:
@@ -88,6 +91,8 @@ class Result(BaseModel):
             "chain": [link.model_dump() for link in self.chain],
             "stopped": self.stopped,
             "splits": self.splits,
+            "calibration": self.calibration,
+            "uncalibrated": verdict.uncalibrated,
         }
 
     def __str__(self) -> str:

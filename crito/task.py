@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from crito.prompt import Prompt
 
 Split = Literal["train", "val", "test"]
+Scoring = Literal["sampled", "likelihood", "calibrated"]
 
 
 class Example(BaseModel):
@@ -92,6 +93,8 @@ class Task(BaseModel):
         inputs: Names of the input fields; ``output`` names the field with the right answer.
         metric: Name of a metric (``label``, ``exact_match`` …) or ``module:function``.
         labels: The possible answers, for ``label``.
+        scoring: ``sampled`` lets the model write its answer; ``likelihood`` takes the label that the log-probabilities
+            of the first token make most likely; ``calibrated`` divides them by each label's mean probability first.
         prompts: The seed, one prompt per module (``main`` unless the target has several).
         model: Name of the model to improve the prompt for; ``agent_model`` speaks for the agents.
         max_prompt_tokens: Cap on the rendered prompt without its input, in tokens; None for no cap.
@@ -110,6 +113,7 @@ class Task(BaseModel):
     output: str
     labels: tuple[str, ...] = ()
     metric: str = "exact_match"
+    scoring: Scoring = "sampled"
     splits: Splits
     prompts: dict[str, Prompt]
     model: str

@@ -103,6 +103,14 @@ class Proposal(BaseModel):
     cost: Cost = Cost()
 
 
+class Said(BaseModel):
+    """What an agent said in a dialogue, in short: a question, a ruling on questions, a suggestion, an answer."""
+
+    model_config = ConfigDict(frozen=True)
+    agent: str
+    text: str
+
+
 class Step(BaseModel):
     """One proposing worker.
 
@@ -110,7 +118,8 @@ class Step(BaseModel):
         operator: What it applied to ``parent``; both are empty for candidates whose worker left no span.
         focus: What it was told to look at, if the planner said so.
         hypotheses: What the critic found.
-        unusable: Why the critic's reply was of no use, if it was not.
+        dialogue: What its teacher, critic and student said, in order.
+        unusable: Why an agent's reply was of no use, if one was not; begins with the agent's name.
         calls: Ids of its agents' calls.
         proposals: Candidates that it was the first to propose.
         repeated: Ids that it proposed although they were known.
@@ -121,6 +130,7 @@ class Step(BaseModel):
     parent: str
     focus: str = ""
     hypotheses: tuple[str, ...] = ()
+    dialogue: tuple[Said, ...] = ()
     unusable: str = ""
     calls: tuple[int, ...] = ()
     proposals: tuple[Proposal, ...] = ()
@@ -360,8 +370,24 @@ def _step(worker: _Span, inside: Sequence[_Span], new: tuple[Proposal, ...], pai
         parent=worker.attributes.get("crito.parent", ""),
         focus=worker.attributes.get("crito.focus", ""),
         hypotheses=tuple(h for span in inside for h in span.attributes.get("crito.hypotheses", ())),
-        unusable=next((s.attributes["crito.unusable"] for s in inside if "crito.unusable" in s.attributes), ""),
+        dialogue=tuple(said for span in inside for said in _said(span)),
+        unusable=next((_unusable(span) for span in inside if "crito.unusable" in span.attributes), ""),
         calls=tuple(call.id for call in paid if _by_agent(call) and call.span in ids),
         proposals=new,
         repeated=tuple(name for name in named if name not in firsts),
     )
+
+
+def _said(span: _Span) -> list[Said]:
+    known = span.attributes
+    judged = known.get("crito.ruling", ())
+    texts = [*known.get("crito.questions", ()), *(f"question {n}: {ruling}" for n, ruling in enumerate(judged, 1))]
+    if known.get("crito.suggestion"):
+        texts.append(f"suggests: {known['crito.suggestion']}")
+    if "crito.answer" in known:
+        texts.append(known["crito.answer"] or "edits the prompt")
+    return [Said(agent=span.name.removeprefix(_AGENT), text=text) for text in texts]
+
+
+def _unusable(span: _Span) -> str:
+    return f"{span.name.removeprefix(_AGENT)}: {span.attributes['crito.unusable']}"

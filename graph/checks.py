@@ -8,6 +8,7 @@ from crito.errors import BadInput
 from crito.graph.wiring import Parts
 from crito.protocols import Metric, Model, ModelReply, ModelRequest
 from crito.task import Task
+from crito.tools.likelihood import ambiguous
 from crito.tools.limits import capped, check_context, check_time
 from crito.tools.metrics import resolve_metric
 from crito.tools.prices import Price, context_of, price_of
@@ -34,7 +35,7 @@ def checked(task: Task, parts: Parts) -> Checked:
 
     Raises:
         BadInput: The task cannot work: unknown model or metric, missing key or price, wrong placeholder, no time,
-            a prompt longer than the model's context.
+            a prompt longer than the model's context, a scoring that the labels or the model do not allow.
     """
     task = parts.named(task)
     check_time(task.budget)
@@ -43,6 +44,7 @@ def checked(task: Task, parts: Parts) -> Checked:
     for model, price in zip(models, (target, agents), strict=True):
         if task.budget.usd is not None and price is None:
             raise BadInput(f"budget.usd: the price of {model.name} is not known; give it under 'prices', or use calls")
+    _check_scoring(task, models[0], program=parts.target is not None)
     metric = parts.metric or resolve_metric(task, _not_asked)
     if parts.target is None:  # a program fills its prompts as it likes
         _check_placeholders(task)
@@ -50,6 +52,26 @@ def checked(task: Task, parts: Parts) -> Checked:
         check_context(task, context)
         task = capped(task, context)
     return Checked(task, models, metric, (target, agents))
+
+
+def _check_scoring(task: Task, model: Model, *, program: bool) -> None:
+    if task.scoring == "sampled":
+        return
+    place, cure = f"scoring: {task.scoring}", "use scoring: sampled"
+    if program:
+        raise BadInput(f"{place} needs log-probabilities, which a program of yours does not give; {cure}")
+    if task.metric != "label" or not task.labels:
+        raise BadInput(f"{place} compares labels, so it needs 'labels' and metric: label; give both, or {cure}")
+    if task.reasoning:
+        raise BadInput(f"{place} reads the first token, which reasoning: true gives away; set it to false, or {cure}")
+    if not getattr(model, "supports_logprobs", False):
+        cures = f"{cure}, or a model such as local/smollm2 or endpoint/<url>#<model>"
+        raise BadInput(f"{place} needs log-probabilities, which {model.name} does not give; {cures}")
+    for prompt in task.prompts.values():
+        alike = ambiguous([prompt.words.get(label, label) for label in task.labels])
+        if alike is not None:
+            named = " and ".join(map(repr, alike))
+            raise BadInput(f"{place}: no first token tells the labels {named} apart; rename them, or {cure}")
 
 
 def _check_placeholders(task: Task) -> None:

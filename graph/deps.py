@@ -13,8 +13,10 @@ from crito.agents.critic import Critic
 from crito.agents.evaluator import Evaluator
 from crito.agents.planner import Planner
 from crito.agents.rewriter import Rewriter
+from crito.agents.student import Student
 from crito.agents.synthesizer import Synthesizer
-from crito.graph.presets import Preset
+from crito.agents.teacher import Teacher
+from crito.graph.preset import Preset
 from crito.memory.archive import Archive
 from crito.memory.attempts import Attempts
 from crito.prompt import Prompt
@@ -45,6 +47,8 @@ class Deps:
     critic: Critic
     rewriter: Rewriter
     synthesizer: Synthesizer
+    teacher: Teacher
+    student: Student
     evaluator: Evaluator
     archive: Archive
     attempts: Attempts

@@ -7,7 +7,6 @@ from typing import Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from crito.agents.planner import PRIORS
 from crito.errors import BudgetExhausted
 from crito.graph.allowance import as_state, calls_left
 from crito.graph.deps import Deps
@@ -42,16 +41,21 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
         await deps.evaluator.evaluate(seed, deps.val)
     spent = as_state(deps.ledger.meter.spent)
     left = calls_left(deps.task.budget, spent, deps.verdict)
+    if deps.preset.calls is not None:
+        left = min(left, deps.preset.calls - deps.ledger.meter.spent.calls)
     score = deps.archive.mean(seed.id, deps.val)
     deps.notify({"event": "best", "candidate": seed.id, "score": score})
     update: RunState = {
-        "stage": "opening",
+        "stage": 0,
+        "stage_rounds": 1,
         "round": 0,
-        "calls": int(deps.preset.opening * left),
+        "calls": int(deps.preset.stages[0].share * left),
         "seen": [seed.id],
         "pool": [seed.id],
         "incumbent": seed.id,
-        "operators": {name: list(arm) for name, arm in PRIORS.items()},
+        "operators": {},
+        "authors": {},
+        "rate": 0.0,
         "spent": spent,
         "stale": 0,
     }

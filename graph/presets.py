@@ -1,37 +1,299 @@
-"""Presets: a method is a setting of the same parts, not a code path."""
+"""The presets: ours, the null, and published methods as settings of the same parts.
+
+A published method keeps its operators, archive, schedule and counts. What it does not keep is said in ``kept``: every
+preset selects on validation examples, shows verified answers only, and opens the test split once, for the verdict.
+"""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Mapping
+
+from crito.config import suggestion
+from crito.errors import BadInput
+from crito.graph.preset import Preset, Stage
+from crito.task import Task
+
+_OPENING = Stage(name="opening", operators=("opening",), share=0.5)
+_SWEEP = Stage(name="sweep", operators=("sweep",))
+_COMPRESS = Stage(name="compress", operators=("compress",), share=0.1, rounds=4, accept="cheaper")
+_SEARCH = (
+    "critique_synthesis",
+    "demonstrations",
+    "socratic",
+    "recombine",
+    "induce",
+    "restyle",
+    "history",
+    "merge",
+    "format",
+    "strategy",
+    "verbalizer",
+    "restart",
+)
+_ON_TEST = "selects on validation examples where the published code scores and stops on the test set"
+_UNMEASURED = "measures what it ships, and shows no example whose answer was not verified"
+
+DEFAULT = Preset(
+    name="default",
+    about="Opening around the seed, joint sweep, search by a bandit over all operators, compression, joint sweep.",
+    stages=(
+        _OPENING,
+        _SWEEP,
+        Stage(name="search", operators=_SEARCH, steps=3, rounds=8, patience=2, reserve=0.25),
+        _COMPRESS,
+        _SWEEP,
+    ),
+)
+LEAN = Preset(
+    name="lean",
+    about="Demonstrations, answer rules and one round of critique, for few calls.",
+    stages=(
+        _OPENING.model_copy(update={"share": 0.6}),
+        Stage(name="search", operators=("critique_synthesis", "demonstrations"), steps=2),
+        _COMPRESS.model_copy(update={"rounds": 1}),
+    ),
+    calls=300,
+)
+RANDOM = Preset(
+    name="random",
+    source="Strings from the Library of Babel (2024)",
+    about="Random words in place of instructions: what selection alone is worth. Every method must beat it.",
+    stages=(Stage(name="search", operators=("babble",), share=1.0),),
+    gate=False,
+)
+PROMPTWIZARD = Preset(
+    name="promptwizard",
+    source="PromptWizard (2024)",
+    about="Three rounds of thinking styles and critique of the best, then three that refine instruction or examples.",
+    kept=f"{_UNMEASURED}; minibatches of 8 in place of at most three draws",
+    stages=(
+        Stage(name="mutate", operators=("restyle", "critique_synthesis"), steps=2, count=5, rounds=3, patience=3),
+        Stage(name="refine", operators=("critique_synthesis", "demonstrations"), count=1, rounds=3, patience=3),
+    ),
+    parents="incumbent",
+    schedule="minibatch",
+    gate=False,
+    planner="random",
+    agents=True,
+)
+MARS = Preset(
+    name="mars",
+    source="MARS (2025)",
+    about="A teacher questions, a critic judges the questions, a student rewrites; ten rounds at most.",
+    kept=f"{_ON_TEST}; the teacher sees the failures; a worse prompt is not carried on",
+    stages=(Stage(name="dialogue", operators=("socratic",), count=3, rounds=10, patience=10, share=0.1),),
+    parents="incumbent",
+    schedule="full",
+    gate=False,
+    agents=True,
+)
+OPRO = Preset(
+    name="opro",
+    source="Large Language Models as Optimizers (2023)",
+    about="Eight instructions a round from the trajectory of the twenty best with their scores.",
+    stages=(Stage(name="search", operators=("history",), steps=8, count=1, rounds=200, patience=200, share=0.1),),
+    parents="top_k",
+    pool=20,
+    schedule="full",
+    gate=False,
+    agents=True,
+)
+APE = Preset(
+    name="ape",
+    source="Large Language Models Are Human-Level Prompt Engineers (2022)",
+    about="Instructions induced from examples in 12 draws of 4, filtered on growing subsets.",
+    stages=(Stage(name="induce", operators=("induce",), steps=12, count=4, share=1.0),),
+    gate=False,
+    agents=True,
+)
+PROTEGI = Preset(
+    name="protegi",
+    source="Automatic Prompt Optimization with Gradient Descent and Beam Search (2023)",
+    about="Textual gradients and paraphrases over a beam of four, six rounds, successive halving.",
+    kept="right examples are shown beside the wrong ones",
+    stages=(
+        Stage(
+            name="search",
+            operators=("critique_synthesis", "restyle"),
+            steps=4,
+            count=8,
+            rounds=6,
+            patience=6,
+            share=0.16,
+        ),
+    ),
+    parents="beam",
+    pool=4,
+    gate=False,
+    planner="random",
+    agents=True,
+)
+_POPULATION = Stage(name="population", operators=("restyle",), steps=3, count=3)
+EVOPROMPT_GA = Preset(
+    name="evoprompt-ga",
+    source="EvoPrompt, genetic (2023)",
+    about="A population of ten; parents by score, crossover and mutation in one call, all scored in full.",
+    stages=(
+        _POPULATION,
+        Stage(name="evolve", operators=("recombine",), steps=10, count=1, rounds=10, patience=10, share=0.1),
+    ),
+    parents="population",
+    pool=10,
+    schedule="full",
+    gate=False,
+    agents=True,
+)
+EVOPROMPT_DE = EVOPROMPT_GA.model_copy(
+    update={
+        "name": "evoprompt-de",
+        "source": "EvoPrompt, differential (2023)",
+        "about": "A population of ten; only the parts in which two members differ are changed, all scored in full.",
+        "stages": (
+            _POPULATION,
+            Stage(name="evolve", operators=("differential",), steps=10, count=1, rounds=10, patience=10, share=0.1),
+        ),
+    }
+)
+CAPO = Preset(
+    name="capo",
+    source="CAPO: Cost-Aware Prompt Optimization (2025)",
+    about="Crossover and new shots over a population of ten, raced in blocks with a price on length.",
+    kept="a permutation test in place of the t-test in races",
+    stages=(
+        _POPULATION,
+        Stage(
+            name="evolve",
+            operators=("recombine", "demonstrations"),
+            steps=4,
+            count=1,
+            rounds=20,
+            patience=20,
+            share=0.1,
+        ),
+    ),
+    parents="population",
+    pool=10,
+    schedule="blocks",
+    length_price=0.05,
+    gate=False,
+    planner="random",
+    agents=True,
+)
+GEPA = Preset(
+    name="gepa",
+    source="GEPA: Reflective Prompt Evolution (2025)",
+    about="Reflection on a few traces of a parent from the instance Pareto front, a gate on them, then full scoring.",
+    stages=(
+        Stage(name="search", operators=("critique_synthesis", "merge"), count=1, rounds=60, patience=60, share=0.1),
+    ),
+    schedule="full",
+    agents=True,
+)
+_GRACE_UPDATE = Stage(name="update", operators=("critique_synthesis",), count=1, rounds=20, patience=5, share=0.1)
+_GRACE_COMPRESS = Stage(name="compress", operators=("compress",), count=1, share=0.1, accept="cheaper")
+GRACE = Preset(
+    name="grace",
+    source="GRACE (2025)",
+    about="Three right and three wrong examples, one update, accepted only if strictly better; compression when stuck.",
+    kept="a compressed prompt must not be inferior, where the published code takes it whatever its score",
+    stages=(_GRACE_UPDATE, _GRACE_COMPRESS) * 4,
+    parents="incumbent",
+    schedule="full",
+    gate=False,
+    agents=True,
+)
+MIPROV2 = Preset(
+    name="miprov2",
+    source="MIPROv2 (2024)",
+    about="Demonstration sets and induced instructions, then TPE over their combinations on minibatches.",
+    kept="the user's own validation split in place of 80 % of the training data",
+    stages=(
+        Stage(name="pool", operators=("demonstrations", "induce"), steps=2, count=6, share=0.4),
+        Stage(name="trials", operators=("sweep",), count=8, rounds=6, patience=6, share=0.1),
+    ),
+    schedule="minibatch",
+    gate=False,
+    planner="random",
+    agents=True,
+)
+
+PRESETS: Mapping[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        DEFAULT,
+        LEAN,
+        RANDOM,
+        PROMPTWIZARD,
+        MARS,
+        OPRO,
+        APE,
+        PROTEGI,
+        EVOPROMPT_GA,
+        EVOPROMPT_DE,
+        CAPO,
+        GEPA,
+        GRACE,
+        MIPROV2,
+    )
+}
 
 
-class Preset(BaseModel):
-    """Settings of a search.
+def preset(name: str) -> Preset:
+    """The preset of that name; ``default-demos`` is the default with its demonstrations switched off.
 
-    Attributes:
-        opening: Share of the search budget for the opening: demonstrations and layouts around the seed.
-        round: Share of the search budget for one later round; ``compress`` for one that compresses.
-        steps: Parents worked on in one round.
-        block: Validation examples of one race block.
-        alpha: Level of the paired tests that eliminate a candidate from a race.
-        patience: Rounds without a new incumbent before the next stage: search, then compress, then sweep, then verdict.
-        rounds: The most rounds of all stages together.
-        reserve: Share of the search budget kept for the stages after the search.
-        margin: How much a compressed prompt may lose (non-inferiority).
+    Raises:
+        BadInput: There is no such preset, or no such part.
     """
-
-    model_config = ConfigDict(frozen=True)
-    name: str
-    opening: float = Field(default=0.5, gt=0, le=1)
-    round: float = Field(default=0.2, gt=0, le=1)
-    compress: float = Field(default=0.1, gt=0, le=1)
-    steps: int = Field(default=3, gt=0)
-    block: int = Field(default=8, gt=0)
-    alpha: float = Field(default=0.2, gt=0, lt=0.5)
-    patience: int = Field(default=2, gt=0)
-    rounds: int = Field(default=12, gt=0)
-    reserve: float = Field(default=0.25, ge=0, lt=1)
-    margin: float = Field(default=0.02, ge=0)
+    if name in PRESETS:
+        return PRESETS[name]
+    base, _, part = name.rpartition("-")
+    if base in PRESETS:
+        return without(PRESETS[base], part)
+    raise BadInput(f"preset: there is no {name!r}{suggestion(name, PRESETS)}")
 
 
-DEFAULT = Preset(name="default")
+_PARTS: Mapping[str, Mapping[str, object]] = {
+    "own_outputs": {"own_outputs": False},
+    "repair": {"gate": False},
+    "racing": {"schedule": "full"},
+    "pareto": {"parents": "incumbent"},
+    "taxonomy": {"taxonomy": False},
+    "planner": {"planner": "random"},
+    "likelihood": {"likelihood": False},
+}
+_OPERATORS_OF: Mapping[str, tuple[str, ...]] = {
+    "demos": ("demonstrations", "opening"),
+    "socratic": ("socratic",),
+    "compression": ("compress",),
+    "sweep": ("sweep",),
+}
+
+
+def without(base: Preset, part: str) -> Preset:
+    """A preset with one part switched off, for ablations.
+
+    Raises:
+        BadInput: There is no such part, or nothing would be left.
+    """
+    name = {"name": f"{base.name}-{part}"}
+    if part in _PARTS:
+        return base.model_copy(update={**_PARTS[part], **name})
+    if part not in _OPERATORS_OF:
+        raise BadInput(f"preset {base.name}: there is no part {part!r}{suggestion(part, (*_PARTS, *_OPERATORS_OF))}")
+    gone = _OPERATORS_OF[part]
+    kept = ((stage, tuple(o for o in stage.operators if o not in gone)) for stage in base.stages)
+    stages = tuple(stage.model_copy(update={"operators": left}) for stage, left in kept if left)
+    if not stages:
+        raise BadInput(f"preset {base.name}: nothing is left of it without {part}")
+    return base.model_copy(update={"stages": stages, **name})
+
+
+def chosen(task: Task) -> tuple[Preset, str]:
+    """The preset for a task whose user named none, and why, in a line."""
+    calls = task.budget.calls
+    if calls is not None and calls < _LEAN_BELOW:
+        return LEAN, f"preset lean: {calls} calls are too few for the default's stages"
+    return DEFAULT, f"preset default: {len(task.splits.train)} training examples and the budget reach for all stages"
+
+
+_LEAN_BELOW = 400

@@ -1,15 +1,19 @@
-"""A race: candidates answer the same examples block by block, and the ones that fall behind drop out."""
+"""A race: contenders answer the same examples block by block, and the ones that fall behind drop out."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from crito.agents.evaluator import Evaluator
+from crito.graph.schedules import Schedule, block_sizes, cost, dropouts
 from crito.memory.archive import Archive
 from crito.records import Candidate
 from crito.task import Example
-from crito.tools.stats import eliminated
+from crito.tools.stats import BetaArm, thompson
 from crito.tools.together import together
 
 
@@ -30,12 +34,14 @@ async def race(
     *,
     block: int,
     alpha: float,
+    schedule: Schedule = "halving",
+    calls: int | None = None,
+    rng: np.random.Generator | None = None,
 ) -> Standing:
     """Race contenders against a rival that has answered all examples.
 
-    After each block (CAPO's blocks with successive halving): who is beaten by the rival or by a contender in a
-    one-sided paired test drops out, and so does the lower half of those that are left. Ties stay in by order.
-    Decisions use the blocks of this race alone.
+    Between equals the order of the contenders decides. Decisions use the blocks of this race alone, so that a race
+    that is run again after a crash ends as it did before.
 
     Args:
         evaluator: Runs the candidates.
@@ -45,50 +51,81 @@ async def race(
         examples: All validation examples, in the order of the race.
         block: Examples of one block.
         alpha: Level of the paired tests.
+        schedule: Who answers what; see :data:`crito.graph.schedules.Schedule`.
+        calls: The most calls of the race, cached ones included; None for no limit. ``thompson`` uses them all, given
+            at least as many as there are examples. ``halving`` keeps equal contenders with what is left of them;
+            other schedules cost at most what :func:`contenders_for` reckons with.
+        rng: Random numbers of ``thompson``.
 
     Raises:
         BudgetExhausted: The budget ended on the way.
     """
+    if schedule == "thompson":
+        rng = rng or np.random.default_rng(0)
+        return await _sampled(evaluator, archive, contenders, examples, block=block, calls=calls, rng=rng)
     alive = list(contenders)
     dropped: dict[str, str] = {}
-    for start in range(0, len(examples), block):
-        if not alive:
+    done = spent = 0
+    for size in block_sizes(schedule, len(examples), block):
+        await together(evaluator.evaluate(c, examples[done : done + size]) for c in alive)
+        done, spent = done + size, spent + size * len(alive)
+        if done == len(examples) or not alive:
             break
-        await together(evaluator.evaluate(c, examples[start : start + block]) for c in alive)
-        done = examples[: start + block]
-        if len(done) == len(examples):
-            break
-        beaten = _beaten(archive, [c.id for c in alive], rival, done, alpha)
-        dropped.update(dict.fromkeys(beaten, f"beaten after {len(done)} examples"))
-        alive = [c for c in alive if c.id not in beaten]
-        ranked = sorted(alive, key=lambda c: -archive.gain(c.id, rival, done))
-        places = max(1, -(-len(ranked) // 2))
-        for candidate in ranked[places:]:
-            dropped[candidate.id] = f"in the lower half after {len(done)} examples"
-        alive = ranked[:places]
+        scores = {c: archive.scores(c, examples[:done]) for c in [*(a.id for a in alive), rival]}
+        room = None if calls is None else contenders_for(calls - spent, len(examples) - done, block, schedule)
+        out = dropouts(schedule, scores, rival, alpha=alpha, room=room)
+        dropped.update(out)
+        alive = [c for c in alive if c.id not in out]
     return Standing(finished=tuple(c.id for c in alive), dropped=dropped)
 
 
-def contenders_for(calls: int, examples: int, block: int) -> int:
-    """How many contenders a race of halving blocks can take for so many calls, at least 1."""
+def contenders_for(calls: int, examples: int, block: int, schedule: Schedule = "halving") -> int:
+    """How many contenders a race can take for so many calls even if no test drops anybody, at least 1."""
     count = 1
-    while _cost(count + 1, examples, block) <= calls:
+    while cost(schedule, count + 1, examples, block) <= calls:
         count += 1
     return count
 
 
-def _cost(contenders: int, examples: int, block: int) -> int:
-    total, alive = 0, contenders
-    for start in range(0, examples, block):
-        total += alive * min(block, examples - start)
-        alive = max(1, -(-alive // 2))
-    return total
+async def _sampled(
+    evaluator: Evaluator,
+    archive: Archive,
+    contenders: Sequence[Candidate],
+    examples: Sequence[Example],
+    *,
+    block: int,
+    calls: int | None,
+    rng: np.random.Generator,
+) -> Standing:
+    """Thompson sampling over blocks; enough is kept back to let one contender finish, the best within reach."""
+    by_id = {c.id: c for c in contenders}
+    done = dict.fromkeys(by_id, 0)
+    left: float = math.inf if calls is None else calls
+    while running := [c for c in done if done[c] < len(examples)]:
+        arms = {c: _arm(archive, c, examples[: done[c]]) for c in running}
+        rest = {c: len(examples) - done[c] for c in running}
+        chosen = thompson(arms, rng)
+        within_reach = [c for c in running if rest[c] <= left]
+        if within_reach and len(running) == len(done) and left - block < min(rest.values()):
+            chosen = max(within_reach, key=lambda c: _expected(arms[c]))
+        step = examples[done[chosen] : done[chosen] + block]
+        if len(step) > left:
+            break
+        await evaluator.evaluate(by_id[chosen], step)
+        done[chosen] += len(step)
+        left -= len(step)
+    return Standing(
+        finished=tuple(c for c in done if c not in running),
+        dropped={c: f"others were drawn after its {done[c]} examples" for c in running},
+    )
 
 
-def _beaten(
-    archive: Archive, alive: Sequence[str], rival: str, done: Sequence[Example], alpha: float
-) -> frozenset[str]:
-    scores = {c: archive.scores(c, done) for c in [*alive, rival]}
-    answered = [i for i in range(len(done)) if all(s[i] is not None for s in scores.values())]
-    table = {c: [s[i] or 0.0 for i in answered] for c, s in scores.items()}
-    return eliminated(table, keep=1, alpha=alpha) - {rival}
+def _arm(archive: Archive, candidate: str, examples: Sequence[Example]) -> BetaArm:
+    """(wins, losses); a graded score is so much of a win."""
+    known = [s for s in archive.scores(candidate, examples) if s is not None]
+    return sum(known), len(known) - sum(known)
+
+
+def _expected(arm: BetaArm) -> float:
+    wins, losses = arm
+    return (1 + wins) / (2 + wins + losses)

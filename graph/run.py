@@ -16,9 +16,10 @@ from langgraph.runtime import RunControl
 from crito.errors import BadInput, BudgetExhausted, Interrupted, ProviderFailure
 from crito.graph.allowance import verdict_reserve
 from crito.graph.checks import checked
+from crito.graph.decisions import tokens_per_use
 from crito.graph.deps import Deps
-from crito.graph.presets import DEFAULT, Preset
-from crito.graph.rounds import tokens_per_use
+from crito.graph.preset import Preset
+from crito.graph.presets import DEFAULT
 from crito.graph.wiring import Listener, Parts, silent, wired
 from crito.graph.workflow import build
 from crito.memory.lineage import chain, lineage
@@ -63,6 +64,8 @@ class Run:
             if not getattr(task.splits, split):
                 raise BadInput(f"data: there are no {split} examples; a search needs all three splits")
         task = task.model_copy(update={"budget": complete(task.budget)})
+        if not preset.likelihood:
+            task = task.model_copy(update={"scoring": "sampled"})
         self._checked = checked(task, self._parts)
         self._task, self._verdict = fit(self._checked.task, *self._checked.prices)
         self._estimate = estimate(self._task, *self._checked.prices)
@@ -209,6 +212,7 @@ def _result(deps: Deps, run: str, state: Mapping[str, Any], seconds: float) -> R
     verdict = Verdict.model_validate(state["verdict"])
     best = deps.archive.candidate(verdict.best)
     kept = verdict.decision == "kept"
+    calibrated = deps.task.scoring == "calibrated"
     line = chain(lineage(deps.archive.candidates()), verdict.best)
     links = [
         Link(
@@ -231,4 +235,5 @@ def _result(deps: Deps, run: str, state: Mapping[str, Any], seconds: float) -> R
         chain=tuple(links),
         stopped=state.get("stopped", ""),
         splits=deps.task.splits.digest,
+        calibration=deps.archive.marginal(deps.seed if kept else best.id, deps.val) if calibrated else None,
     )

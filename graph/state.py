@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any, Literal, TypedDict
-
-Stage = Literal["opening", "search", "compress", "sweep"]
+from typing import Annotated, Any, TypedDict
 
 
-def gather(old: list[str] | None, new: list[str] | None) -> list[str]:
-    """Reducer of ids from parallel workers: adds what is new, in order; None empties the list."""
+def gather(old: dict[str, int] | None, new: dict[str, int] | None) -> dict[str, int]:
+    """Reducer of what parallel workers propose: who was first keeps a candidate; None empties it."""
     if new is None:
-        return []
-    known = old or []
-    return known + [item for item in dict.fromkeys(new) if item not in known]
+        return {}
+    return {**new, **(old or {})}
 
 
 class RunState(TypedDict, total=False):
@@ -21,37 +18,43 @@ class RunState(TypedDict, total=False):
 
     Attributes:
         brief: The planner's brief.
-        stage: What the current round does.
-        round: Rounds begun; the opening is round 0.
+        stage: Index of the preset's stage that the current round belongs to.
+        stage_rounds: Rounds of this stage begun.
+        round: Rounds begun; the first is round 0.
         plan: The current round's plan.
         calls: Target calls that the current round may make.
-        proposals: Ids proposed in this round.
+        proposals: What was proposed in this round: the index of its step, by candidate.
         rejected: Why candidates fell out of this round, by id: (fate, reason).
         seen: Every id proposed in earlier rounds.
         pool: Ids of the candidates that may become parents, the seed first.
         incumbent: Id of the best candidate so far.
         alive: Ids that are still in this round: screened, then repaired, then through the race.
-        operators: Beta posterior of each operator: [accepted, not accepted].
+        operators: Beta posterior of each operator that was used: [earned, not earned].
+        authors: The same for who chose: bandit, planner.
+        rate: The most that a step has earned so far, in accepted gain per token of the target.
         spent: What had been paid when the last round ended: calls, tokens, usd. Decisions are taken from this and
             never from the live meter, so that a resumed run decides as an undisturbed one.
-        unheard: How often the critic and the rewriter were asked and gave nothing of use.
+        unheard: How often the agents were asked and gave nothing of use.
         stale: Rounds in a row without a new incumbent.
         stopped: Why the search ended.
         verdict: The final comparison.
     """
 
     brief: dict[str, Any]
-    stage: Stage
+    stage: int
+    stage_rounds: int
     round: int
     plan: dict[str, Any]
     calls: int
-    proposals: Annotated[list[str], gather]
+    proposals: Annotated[dict[str, int], gather]
     rejected: dict[str, tuple[str, str]]
     seen: list[str]
     pool: list[str]
     incumbent: str
     alive: list[str]
     operators: dict[str, list[float]]
+    authors: dict[str, list[float]]
+    rate: float
     spent: dict[str, float]
     unheard: Annotated[int, operator.add]
     stale: int

@@ -40,21 +40,26 @@ async def verdict(state: RunState, runtime: Runtime[Deps]) -> RunState:
                     raise
                 break  # both prompts have answered the same examples until here
         found = compare(deps, seed.id, best.id, deps.test)
+        if deps.task.scoring == "calibrated":
+            plain = compare(deps, seed.id, best.id, deps.test, calibrated=False)
+            found = found.model_copy(update={"uncalibrated": (plain.seed_score, plain.best_score)})
         span.set_attribute("crito.decision", found.decision)
     return {"verdict": found.model_dump(mode="json")}
 
 
-def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example]) -> Verdict:
-    """The paired comparison of two candidates on examples that both have tried."""
-    pairs = [
-        (mine, theirs)
-        for e in examples
-        if (mine := deps.archive.outcome(seed, e.id))
-        and (theirs := deps.archive.outcome(best, e.id))
-        and mine.score
-        and theirs.score
-    ]
-    seeds, bests = [m.score.value for m, _ in pairs if m.score], [t.score.value for _, t in pairs if t.score]
+def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example], *, calibrated: bool = True) -> Verdict:
+    """The paired comparison of two candidates on examples that both have tried.
+
+    Calibration, where the task wants it and ``calibrated`` is true, comes from the validation inputs: what is compared
+    has no part in it.
+    """
+    scored = [_scored(deps, candidate, examples, calibrated=calibrated) for candidate in (seed, best)]
+    pairs, seeds, bests = [], [], []
+    for example, mine, theirs in zip(examples, *scored, strict=True):
+        if mine is not None and theirs is not None:
+            pairs.append([deps.archive.outcome(candidate, example.id) for candidate in (seed, best)])
+            seeds.append(mine)
+            bests.append(theirs)
     differences = [b - s for s, b in zip(seeds, bests, strict=True)]
     n = len(pairs)
     mean = sum(differences) / n if n else 0.0
@@ -72,10 +77,17 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example]) -> Ve
         p_value=p_value,
         n=n,
         failed=len(examples) - n,
-        tokens_per_use=(_tokens([m for m, _ in pairs]), _tokens([t for _, t in pairs])),
-        usd_per_use=(_usd(deps, [m for m, _ in pairs]), _usd(deps, [t for _, t in pairs])),
+        tokens_per_use=(_tokens([m for m, _ in pairs if m]), _tokens([t for _, t in pairs if t])),
+        usd_per_use=(_usd(deps, [m for m, _ in pairs if m]), _usd(deps, [t for _, t in pairs if t])),
         reason=reason,
     )
+
+
+def _scored(deps: Deps, candidate: str, examples: Sequence[Example], *, calibrated: bool) -> list[float | None]:
+    if calibrated:
+        return deps.archive.values(candidate, examples, inputs=deps.val)
+    rows = deps.archive.repeats(candidate, examples)
+    return [sum(row) / len(row) if row else None for row in rows]
 
 
 def _decide(difference: float, p_value: float, n: int, *, same: bool) -> tuple[str, str]:

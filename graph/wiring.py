@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +11,20 @@ from crito.agents.critic import Critic
 from crito.agents.evaluator import Evaluator
 from crito.agents.planner import Planner
 from crito.agents.rewriter import Rewriter
+from crito.agents.student import Student
 from crito.agents.synthesizer import Synthesizer
+from crito.agents.teacher import Teacher
 from crito.errors import BadInput
 from crito.graph.deps import Deps
-from crito.graph.presets import Preset
+from crito.graph.preset import Preset
 from crito.memory.archive import Archive
 from crito.memory.attempts import Attempts
-from crito.protocols import Metric, Model, ModelReply, ModelRequest
-from crito.records import Candidate, candidate_id
+from crito.protocols import Metric, Model, ModelReply, ModelRequest, Target
+from crito.records import Candidate, Outcome, candidate_id
 from crito.task import Task
 from crito.tools.database import Database
 from crito.tools.ledger import Ledger, paid
+from crito.tools.likelihood_target import LikelihoodTarget
 from crito.tools.limiter import Limiter
 from crito.tools.limits import output_limit, prompt_tokens
 from crito.tools.meter import Meter, Spend
@@ -126,53 +129,84 @@ async def wired(
         listener: Takes progress events.
         verdict: What is kept back for the verdict.
     """
-    model, agents = models
-    meter = Meter(task.budget, spent=paid(database, run), verdict=verdict)
     ledger = Ledger(
         database,
         run=run,
-        meter=meter,
+        meter=Meter(task.budget, spent=paid(database, run), verdict=verdict),
         limiter=Limiter(task.in_flight),
         price=lambda name: price_of(name, task.prices),
     )
     tracer = Tracer(database, run)
-    archive = Archive(database, run)
-    seed = Candidate(id=candidate_id(task.prompts), prompts=task.prompts, operator="seed", author="user")
-    await archive.add(seed)
-
-    async def judge(request: ModelRequest) -> ModelReply:
-        return (await ledger.call(agents, request, role="judge")).reply
-
-    metric = parts.metric or resolve_metric(task, judge)
-    chat = ChatTarget(ledger, model, max_tokens=output_limit(task))
-    target = ProgramTarget(ledger, parts.target) if parts.target else chat
-
-    def progress(candidate: str) -> None:
-        listener({"event": "outcome", "candidate": candidate, "spent": meter.spent, "left": meter.seconds_left()})
-
-    def speaker(role: str) -> Speaker:
-        return Speaker(ledger, agents, role=role)
-
     try:
-        yield Deps(
-            task=task,
-            preset=preset,
-            seed=seed.id,
-            test=task.splits.test,
-            verdict=verdict,
-            planner=Planner(speaker("planner"), task),
-            critic=Critic(speaker("critic"), task),
-            rewriter=Rewriter(speaker("rewriter"), task),
-            synthesizer=Synthesizer(speaker("synthesizer"), task, metric),
-            evaluator=Evaluator(target, metric, archive, done=lambda outcome: progress(outcome.candidate)),
-            archive=archive,
-            attempts=Attempts(database, run),
-            ledger=ledger,
-            tracer=tracer,
-            prompt_tokens=prompt_tokens,
-            notify=listener,
+        yield await _deps(
+            task, ledger, tracer, parts=parts, models=models, preset=preset, listener=listener, verdict=verdict
         )
     finally:
         tracer.shutdown()
         for opened in {id(m): m for m in models}.values():
             await opened.aclose()
+
+
+async def _deps(
+    task: Task,
+    ledger: Ledger,
+    tracer: Tracer,
+    *,
+    parts: Parts,
+    models: tuple[Model, Model],
+    preset: Preset,
+    listener: Listener,
+    verdict: Spend,
+) -> Deps:
+    archive = Archive(ledger.database, ledger.run, task.scoring)
+    seed = Candidate(id=candidate_id(task.prompts), prompts=task.prompts, operator="seed", author="user")
+    await archive.add(seed)
+    model, agents = models
+    metric = parts.metric or resolve_metric(task, _judge(ledger, agents))
+    target = ProgramTarget(ledger, parts.target) if parts.target else _target(task, ledger, model)
+    return Deps(
+        task=task,
+        preset=preset,
+        seed=seed.id,
+        test=task.splits.test,
+        verdict=verdict,
+        planner=Planner(Speaker(ledger, agents, role="planner"), task),
+        critic=Critic(Speaker(ledger, agents, role="critic"), task),
+        rewriter=Rewriter(Speaker(ledger, agents, role="rewriter"), task),
+        synthesizer=Synthesizer(Speaker(ledger, agents, role="synthesizer"), task, metric),
+        teacher=Teacher(Speaker(ledger, agents, role="teacher"), task),
+        student=Student(Speaker(ledger, agents, role="student"), task),
+        evaluator=Evaluator(target, metric, archive, done=_progress(ledger.meter, listener)),
+        archive=archive,
+        attempts=Attempts(ledger.database, ledger.run),
+        ledger=ledger,
+        tracer=tracer,
+        prompt_tokens=prompt_tokens,
+        notify=listener,
+    )
+
+
+def _target(task: Task, ledger: Ledger, model: Model) -> Target:
+    """A model with a prompt, whose answers are written or read off its log-probabilities."""
+    if task.scoring == "sampled":
+        return ChatTarget(ledger, model, max_tokens=output_limit(task))
+    return LikelihoodTarget(ledger, model, task.labels)
+
+
+def _judge(ledger: Ledger, model: Model) -> Callable[[ModelRequest], Awaitable[ModelReply]]:
+    """What a judging metric asks."""
+
+    async def judge(request: ModelRequest) -> ModelReply:
+        return (await ledger.call(model, request, role="judge")).reply
+
+    return judge
+
+
+def _progress(meter: Meter, listener: Listener) -> Callable[[Outcome], None]:
+    """Tells the listener of each finished outcome, with what is spent and left."""
+
+    def progress(outcome: Outcome) -> None:
+        candidate = outcome.candidate
+        listener({"event": "outcome", "candidate": candidate, "spent": meter.spent, "left": meter.seconds_left()})
+
+    return progress

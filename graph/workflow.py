@@ -12,9 +12,10 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
+from crito.graph.decisions import decide, remember
 from crito.graph.deps import Deps
 from crito.graph.opening import baseline, brief
-from crito.graph.rounds import decide, plan, propose, race_round, remember, repair, screen
+from crito.graph.rounds import plan, propose, race_round, repair, screen
 from crito.graph.state import RunState
 from crito.graph.verdict import verdict
 

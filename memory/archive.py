@@ -6,14 +6,15 @@ that is run again after a crash decides as it did before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import sqlalchemy as sa
 
 from crito.records import Candidate, Outcome
-from crito.task import Example
+from crito.task import Example, Scoring
 from crito.tools.database import Database, candidates, outcomes
+from crito.tools.likelihood import calibrated, calibration, decided
 
 
 class Archive:
@@ -22,13 +23,15 @@ class Archive:
     Args:
         database: Where the rows are; what the run wrote before is read back.
         run: Id of the run.
+        scoring: How the task's answers are scored (:class:`crito.task.Task`).
     """
 
-    def __init__(self, database: Database, run: str) -> None:
+    def __init__(self, database: Database, run: str, scoring: Scoring = "sampled") -> None:
         self._database = database
         self._run = run
+        self._scoring = scoring
         self._candidates: dict[str, Candidate] = {}
-        self._outcomes: dict[tuple[str, str, int], Outcome] = {}
+        self._outcomes: dict[tuple[str, str], dict[int, Outcome]] = {}
         for row in database.read(sa.select(candidates.c.body).where(candidates.c.run == run)):
             candidate = Candidate.model_validate_json(row.body)
             self._candidates[candidate.id] = candidate
@@ -70,16 +73,67 @@ class Archive:
 
     def outcome(self, candidate_id: str, example_id: str, sample: int = 0) -> Outcome | None:
         """What came of a candidate on an example, if it was tried."""
-        return self._outcomes.get((candidate_id, example_id, sample))
+        return self._outcomes.get((candidate_id, example_id), {}).get(sample)
 
     def scores(self, candidate_id: str, examples: Sequence[Example]) -> list[float | None]:
-        """Score per example; None where there is none or the call failed."""
-        found = (self.outcome(candidate_id, example.id) for example in examples)
-        return [outcome.score.value if outcome and outcome.score else None for outcome in found]
+        """What candidates are compared by, per example; None where there is none or the call failed.
+
+        The score; where labels are scored by likelihood, the mean of the score and of the right label's probability,
+        which tells candidates apart on fewer examples (PMPO's graded signal; the even weights are ours).
+        """
+        values = self.values(candidate_id, examples)
+        if self._scoring == "sampled":
+            return values
+        shares = self._probabilities(candidate_id, examples, examples)
+        return [
+            value if value is None or share is None else (value + share[_label(share, example)]) / 2
+            for value, share, example in zip(values, shares, examples, strict=True)
+        ]
+
+    def values(
+        self, candidate_id: str, examples: Sequence[Example], *, inputs: Sequence[Example] | None = None
+    ) -> list[float | None]:
+        """Score per example, the mean of its repeats; None where there is none or the call failed.
+
+        With calibrated scoring, whether the label is right after calibration by marginalization.
+
+        Args:
+            candidate_id: Whose answers.
+            examples: On what.
+            inputs: What the labels' mean probabilities are estimated on, answers unseen; ``examples`` by default.
+        """
+        plain = [sum(row) / len(row) if row else None for row in self.repeats(candidate_id, examples)]
+        if self._scoring != "calibrated":
+            return plain
+        shares = self._probabilities(candidate_id, examples, inputs or examples)
+        return [
+            value if value is None or share is None else float(decided(share) == _label(share, example))
+            for value, share, example in zip(plain, shares, examples, strict=True)
+        ]
+
+    def marginal(self, candidate_id: str, examples: Sequence[Example]) -> dict[str, float] | None:
+        """Mean probability of each label over the examples that were answered; None without probabilities."""
+        outcomes = (self.outcome(candidate_id, example.id) for example in examples)
+        known = [o.probabilities for o in outcomes if o is not None and o.probabilities]
+        return calibration(known) if known else None
+
+    def _probabilities(
+        self, candidate_id: str, examples: Sequence[Example], inputs: Sequence[Example]
+    ) -> list[dict[str, float] | None]:
+        """Probability of each label per example, calibrated if the task wants it."""
+        marginal = self.marginal(candidate_id, inputs) if self._scoring == "calibrated" else None
+        outcomes = (self.outcome(candidate_id, example.id) for example in examples)
+        raw = (o.probabilities if o is not None else None for o in outcomes)
+        return [calibrated(p, marginal) if p and marginal else p for p in raw]
+
+    def repeats(self, candidate_id: str, examples: Sequence[Example]) -> list[list[float]]:
+        """Scores of the repeated answers, one row per example; empty where nothing was answered."""
+        found = (self._outcomes.get((candidate_id, example.id), {}) for example in examples)
+        return [[o.score.value for _, o in sorted(samples.items()) if o.score] for samples in found]
 
     def mean(self, candidate_id: str, examples: Sequence[Example]) -> float:
         """Mean score over the examples that were answered; 0 where none was."""
-        known = [score for score in self.scores(candidate_id, examples) if score is not None]
+        known = [score for score in self.values(candidate_id, examples) if score is not None]
         return sum(known) / len(known) if known else 0.0
 
     def differences(self, candidate_id: str, other_id: str, examples: Sequence[Example]) -> list[float]:
@@ -98,8 +152,9 @@ class Archive:
         A candidate whose every lead is shared with one that leads on more is left out.
         """
         leads: dict[str, set[str]] = {candidate: set() for candidate in pool}
-        for example in examples:
-            scored = {c: o.score.value for c in pool if (o := self.outcome(c, example.id)) and o.score}
+        table = {c: self.scores(c, examples) for c in pool}
+        for number, example in enumerate(examples):
+            scored = {c: score for c, row in table.items() if (score := row[number]) is not None}
             if scored and max(scored.values()) > 0:
                 top = max(scored.values())
                 for candidate, score in scored.items():
@@ -120,4 +175,10 @@ class Archive:
         return str(rng.choice(list(front), p=weights / weights.sum()))
 
     def _remember(self, outcome: Outcome) -> None:
-        self._outcomes[outcome.candidate, outcome.example, outcome.sample] = outcome
+        self._outcomes.setdefault((outcome.candidate, outcome.example), {})[outcome.sample] = outcome
+
+
+def _label(probabilities: Mapping[str, float], example: Example) -> str:
+    """The right label as the task spells it."""
+    wanted = (example.expected or "").strip().casefold()
+    return next((label for label in probabilities if label.strip().casefold() == wanted), next(iter(probabilities)))

@@ -25,3 +25,16 @@ def chain(graph: nx.DiGraph[str], candidate: str) -> tuple[str, ...]:
     while parents := list(graph.predecessors(line[-1])):
         line.append(parents[0])
     return tuple(reversed(line))
+
+
+def common_ancestor(graph: nx.DiGraph[str], a: str, b: str) -> str | None:
+    """The lowest common ancestor of two candidates, which is one of them where it is the other's ancestor.
+
+    Where merges leave several, the youngest by round, then by id, so that a resumed run finds the same one. None when
+    they have none, or one of them is not in the graph.
+    """
+    if a not in graph or b not in graph:
+        return None
+    shared = (nx.ancestors(graph, a) | {a}) & (nx.ancestors(graph, b) | {b})
+    lowest = [node for node in shared if shared.isdisjoint(graph.successors(node))]
+    return max(lowest, key=lambda node: (graph.nodes[node]["round"], node), default=None)

@@ -1,25 +1,31 @@
-"""Plain builders for tests: examples, tasks, candidates, outcomes, and speakers over scripted models."""
+"""Plain builders for tests: examples, tasks, candidates, outcomes, ledgers, speakers and command lines."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+from typer.testing import CliRunner, Result
+
+from crito.cli import app
+from crito.errors import CallFailed
 from crito.graph.deps import Deps
 from crito.graph.presets import DEFAULT
 from crito.graph.wiring import Parts, silent, wired
-from crito.prompt import Prompt, Section
+from crito.prompt import Message, Prompt, Section
 from crito.protocols import ModelRequest, Usage
 from crito.records import Candidate, Outcome, candidate_id
 from crito.task import Budget, Example, Score, Splits, Task, example_id
-from crito.tools.database import Database
+from crito.tools.database import Database, calls
 from crito.tools.ledger import Ledger
 from crito.tools.limiter import Limiter
 from crito.tools.meter import Meter, Spend
-from crito.tools.prices import price_of
+from crito.tools.prices import Price
 from crito.tools.scripted_model import ScriptedModel
 from crito.tools.structured import Speaker
 
@@ -72,14 +78,49 @@ def make_outcome(
     return base.model_copy(update={"score": Score(value=value)})
 
 
-def make_ledger(database: Database, *, budget: Budget | None = None, run: str = "r") -> Ledger:
+@dataclass
+class Pauses:
+    """A sleep that takes no time and remembers how long it was to be."""
+
+    waits: list[float] = field(default_factory=list)
+
+    async def __call__(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+def make_ledger(
+    database: Database,
+    *,
+    budget: Budget | None = None,
+    run: str = "r",
+    limiter: Limiter | None = None,
+    price: Price | None = None,
+    pause: Pauses | None = None,
+    timeout: float = 120.0,
+) -> Ledger:
     return Ledger(
         database,
         run=run,
         meter=Meter(budget or Budget()),
-        limiter=Limiter(8),
-        price=lambda name: price_of(name, {}),
+        limiter=limiter or Limiter(8),
+        price=lambda name: price,
+        timeout=timeout,
+        pause=pause or Pauses(),
     )
+
+
+def rows_of(database: Database, *columns: str) -> list[tuple[Any, ...]]:
+    """These columns of all calls, in the order that they were written."""
+    query = sa.select(*(calls.c[name] for name in columns)).order_by(calls.c.id)
+    return [tuple(row) for row in database.read(query)]
+
+
+def ask(text: str = "hi", **options: Any) -> ModelRequest:
+    return ModelRequest(messages=(Message(role="user", content=text),), **options)
+
+
+def failure(kind: str, *, retryable: bool = True, retry_after: float | None = None) -> CallFailed:
+    return CallFailed(kind, "injected", retryable=retryable, retry_after=retry_after)
 
 
 @asynccontextmanager
@@ -127,3 +168,18 @@ async def make_deps(
 def asked(model: ScriptedModel, number: int = 0) -> str:
     """All that the model was shown in one request."""
     return "\n\n".join(message.content for message in model.requests[number].messages)
+
+
+def crito(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
+    """What a command line prints, and its exit code."""
+    return CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+
+
+def refused(*arguments: str | Path) -> str:
+    """The one line on stderr of a command line that cannot work; nothing was made."""
+    got = crito(*arguments)
+    assert (got.exit_code, got.stdout) == (2, "")
+    assert got.stderr.startswith("crito: ")
+    assert got.stderr.count("\n") == 1
+    assert not Path(".crito").exists()
+    return got.stderr

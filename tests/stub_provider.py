@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -32,6 +32,8 @@ class Fault:
 class StubProvider:
     """Serves ``{url}/v1/chat/completions`` while the ``async with`` block runs.
 
+    With ``logprobs``, by token, it gives them to whoever asks for log-probabilities.
+
     Attributes:
         url: Where it listens, without a path.
         bodies: What it was asked, in order of arrival.
@@ -45,6 +47,7 @@ class StubProvider:
         latency: float = 0.0,
         fault: Callable[[int, Body], Fault | None] | None = None,
         reply: Callable[[Body], str] | None = None,
+        logprobs: Mapping[str, float] | None = None,
     ) -> None:
         self.url = ""
         self.bodies: list[Body] = []
@@ -54,6 +57,7 @@ class StubProvider:
         self._latency = latency
         self._fault = fault or (lambda n, body: None)
         self._reply = reply or (lambda body: "ok")
+        self._logprobs = logprobs or {}
         self._closing = asyncio.Event()
 
     @property
@@ -94,9 +98,9 @@ class StubProvider:
         if self._latency:
             await asyncio.sleep(self._latency)
         if fault is None or fault.kind == "truncated":
-            return _completion(body, self._reply(body), "stop" if fault is None else "length")
+            return _completion(body, self._reply(body), "stop" if fault is None else "length", self._logprobs)
         if fault.kind == "empty":
-            return _completion(body, None, "stop")
+            return _completion(body, None, "stop", {})
         if fault.kind == "garbage":
             return web.Response(text="<html>502</html>", content_type="text/html")
         if fault.kind == "timeout":
@@ -108,15 +112,20 @@ class StubProvider:
         return web.Response()
 
 
-def _completion(body: Body, text: str | None, finish: str) -> web.Response:
+def _completion(body: Body, text: str | None, finish: str, logprobs: Mapping[str, float]) -> web.Response:
     tokens_in = sum(len(str(message["content"]).split()) for message in body["messages"])
     tokens_out = len((text or "").split())
+    choice: Body = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}
+    if body.get("logprobs") and logprobs:
+        ranked = sorted(logprobs.items(), key=lambda item: -item[1])[: body["top_logprobs"]]
+        top = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in ranked]
+        choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
     answer = {
         "id": "stub",
         "object": "chat.completion",
         "created": 0,
         "model": body.get("model", "stub"),
-        "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}],
+        "choices": [choice],
         "usage": {
             "prompt_tokens": tokens_in,
             "completion_tokens": tokens_out,

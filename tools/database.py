@@ -19,7 +19,7 @@ from crito.errors import BadInput
 
 APPLICATION_ID = 0x43526974
 """Written into the file's header, so that a foreign SQLite file is told from ours."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _BATCH = 256
 _WINDOW = 0.002
 """Seconds that a row may wait for company before it is written (design limit: 0.05)."""
@@ -49,6 +49,7 @@ calls = sa.Table(
     sa.Column("request", sa.Text, nullable=False),
     sa.Column("reply", sa.Text),
     sa.Column("finish", sa.String),
+    sa.Column("first_token", sa.Text),
     sa.Column("error", sa.String),
     sa.Column("tokens_in", sa.Integer, nullable=False, default=0),
     sa.Column("tokens_out", sa.Integer, nullable=False, default=0),

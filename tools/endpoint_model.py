@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -27,9 +28,14 @@ class EndpointModel:
         model: The name that the server knows the model by.
         api_key: Sent as a bearer token, if there is one.
         timeout: Seconds after which a silent server counts as hung. The ledger's own limit is usually shorter.
+
+    Attributes:
+        most_logprobs: What OpenAI allows at most, and vLLM unless it is set up otherwise.
     """
 
     supports_schema = True
+    supports_logprobs = True
+    most_logprobs = 20
     identity = ""  # the name says all that is known about it
 
     def __init__(
@@ -112,6 +118,8 @@ def chat_payload(model: str, request: ModelRequest) -> dict[str, Any]:
         # Not "strict": OpenAI's strict mode refuses schemas with defaults or without additionalProperties.
         schema = {"name": "reply", "schema": request.json_schema}
         payload["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if request.top_logprobs:
+        payload |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     return payload
 
 
@@ -119,19 +127,19 @@ def read_reply(name: str, answer: Mapping[str, Any]) -> ModelReply:
     """Read an answer in the chat-completions format.
 
     Raises:
-        CallFailed: ``garbage`` for another format; ``empty`` for no text, unless the output limit cut it off. Both
-            carry the tokens that the provider counted.
+        CallFailed: ``garbage`` for another format; ``empty`` for no text, unless the output limit cut it off or there
+            are log-probabilities instead. Both carry the tokens that the provider counted.
     """
     usage = _usage(answer)
     try:
         choice = answer["choices"][0]
         text = choice["message"]["content"] or ""
         finish = "length" if choice.get("finish_reason") == "length" else "stop"
-        reply = ModelReply(text=text, finish=finish, usage=usage)
+        reply = ModelReply(text=text, finish=finish, usage=usage, first_token=_first_token(choice))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError):
         message = f"{name}: the answer is not in the chat-completions format"
         raise unusable("garbage", message, usage) from None
-    if finish == "stop" and not text.strip():
+    if finish == "stop" and not text.strip() and reply.first_token is None:
         raise unusable("empty", f"{name}: the answer has no text", usage)
     return reply
 
@@ -162,6 +170,20 @@ def failure_of_status(name: str, status: int, said: str, headers: Mapping[str, s
         kind = "rate_limit" if status == 429 else "server"
         return CallFailed(kind, message, retryable=True, retry_after=_retry_after(headers))
     return CallFailed("bad_request", message, retryable=False)
+
+
+def _first_token(choice: Mapping[str, Any]) -> dict[str, float] | None:
+    """The log-probabilities of the first token; None where there are none that can be read."""
+    try:
+        ranked = choice["logprobs"]["content"][0]["top_logprobs"]
+        found: dict[str, float] = {}
+        for entry in ranked:
+            if math.isfinite(entry["logprob"]):
+                # Some texts, such as broken bytes, are those of several tokens; the likeliest comes first.
+                found.setdefault(str(entry["token"]), float(entry["logprob"]))
+    except (KeyError, IndexError, TypeError):
+        return None
+    return found or None
 
 
 def _usage(answer: Mapping[str, Any]) -> Usage:

@@ -204,7 +204,7 @@ def _duplicate_objections(candidate: Candidate, known: Iterable[Candidate]) -> I
 
 
 def _nearly_equal(one: Prompt, other: Prompt) -> bool:
-    if (one.layout, one.template) != (other.layout, other.template):
+    if (one.layout, one.template, one.words) != (other.layout, other.template, other.words):
         return False
     if [(d.inputs, d.output) for d in one.demos] != [(d.inputs, d.output) for d in other.demos]:
         return False

@@ -21,7 +21,8 @@ class LangChainModel:
     """Speaks through ``BaseChatModel.ainvoke``.
 
     The request's output limit and temperature are set where the model has such a field; a temperature that the host
-    left open stays open, because some models accept none.
+    left open stays open, because some models accept none. Log-probabilities are not asked for: LangChain has no one way
+    to do so.
 
     Args:
         chat_model: The host's model; it is copied, never changed.

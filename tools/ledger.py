@@ -81,8 +81,6 @@ class Ledger:
         self.database = database
         self.run = run
         self.meter = meter
-        self.hits = 0
-        self.retries = 0
         self._limiter = limiter
         self._price = price
         self._timeout = timeout
@@ -114,11 +112,9 @@ class Ledger:
         while (pending := self._pending.get(key)) is not None:
             await asyncio.wait([pending])
             if not pending.cancelled():  # else whoever paid was cancelled, and the first to come here pays instead
-                self.hits += 1
                 return pending.result()
         found = self._find(key)
         if found is not None:
-            self.hits += 1
             self._answered = True
             return Call(key, found, hit=True)
         future: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
@@ -150,7 +146,8 @@ class Ledger:
             return None
         row = rows[0]
         usage = Usage(tokens_in=row.tokens_in, tokens_out=row.tokens_out, cached=row.cached)
-        return ModelReply(text=row.reply, finish=row.finish, usage=usage, usd=row.usd)
+        tokens = None if row.first_token is None else json.loads(row.first_token)
+        return ModelReply(text=row.reply, finish=row.finish, usage=usage, usd=row.usd, first_token=tokens)
 
     async def _pay(self, model: Model, request: ModelRequest, key: str, role: str) -> ModelReply:
         price = self._price(model.name)
@@ -176,6 +173,7 @@ class Ledger:
             "request": request.model_dump_json(exclude_defaults=True),
             "reply": None if answer.error else reply.text,
             "finish": None if answer.error else reply.finish,
+            "first_token": None if reply.first_token is None else json.dumps(reply.first_token),
             "error": f"{answer.error.kind}: {answer.error}" if answer.error else None,
             **reply.usage.model_dump(),
             "usd": reply.usd,
@@ -218,7 +216,6 @@ class Ledger:
             await self._wait(error, model.name, attempt)
 
     async def _wait(self, error: CallFailed, model: str, attempt: int) -> None:
-        self.retries += 1
         wait = error.retry_after or self._jitter.uniform(0.5, 1.0) * min(_LONGEST_WAIT, 0.5 * 2**attempt)
         self._log.debug("retry", model=model, kind=error.kind, attempt=attempt, wait=round(wait, 2))
         await self._pause(min(wait, _LONGEST_WAIT, max(0.0, self.meter.seconds_left())))
@@ -244,14 +241,22 @@ class Ledger:
 
 
 _LOOKUP = sa.select(
-    calls.c.reply, calls.c.finish, calls.c.tokens_in, calls.c.tokens_out, calls.c.cached, calls.c.usd
+    calls.c.reply,
+    calls.c.finish,
+    calls.c.first_token,
+    calls.c.tokens_in,
+    calls.c.tokens_out,
+    calls.c.cached,
+    calls.c.usd,
 ).where(calls.c.status == "ok", calls.c.key == sa.bindparam("key"))
 
 
 def call_key(model: str, request: ModelRequest, sample: int, identity: str = "") -> str:
     """Hash of everything that decides the reply; ``identity`` tells models of one name apart."""
     who = f"{model}\n{identity}" if identity else model
-    return hashlib.sha256(f"{who}\n{sample}\n{request.model_dump_json()}".encode()).hexdigest()[:32]
+    # A request that asks for no log-probabilities has the key that it had before they could be asked for.
+    whole = request.model_dump_json(exclude=None if request.top_logprobs else {"top_logprobs"})
+    return hashlib.sha256(f"{who}\n{sample}\n{whole}".encode()).hexdigest()[:32]
 
 
 def paid(database: Database, run: str) -> Spend:

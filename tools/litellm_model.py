@@ -36,8 +36,10 @@ class LiteLLMModel:
     Attributes:
         headroom: Output tokens that it may take beyond the request's limit. Hidden reasoning counts as output, and
             would leave nothing of a limit that is cut to a short answer.
+        most_logprobs: What OpenAI allows at most.
     """
 
+    most_logprobs = 20
     identity = ""  # the name says all that is known about it
 
     def __init__(self, name: str) -> None:
@@ -49,6 +51,13 @@ class LiteLLMModel:
     def supports_schema(self) -> bool:
         """Whether the bundled table says that the model enforces a JSON schema."""
         return enforces_schema(self.name)
+
+    @property
+    def supports_logprobs(self) -> bool:
+        """Whether LiteLLM passes log-probabilities on to this model; asking imports LiteLLM."""
+        if self._litellm is None:
+            self._litellm = _load()
+        return "top_logprobs" in (self._litellm.get_supported_openai_params(self.name) or ())
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer once.

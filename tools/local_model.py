@@ -6,14 +6,12 @@ import asyncio
 import os
 import secrets
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
 from crito.errors import CallFailed
-from crito.prompt import Message
 from crito.protocols import ModelReply, ModelRequest
 from crito.tools.endpoint_model import EndpointModel
 
@@ -49,10 +47,13 @@ class LocalModel:
 
     Attributes:
         context: Tokens that a prompt and its answer may have together.
+        most_logprobs: Enough for the first tokens of all labels; llama.cpp would give the whole vocabulary.
         identity: Size and time of the file, so that other weights under the same path are another model.
     """
 
     supports_schema = True  # by grammar
+    supports_logprobs = True
+    most_logprobs = 200
     context = _CONTEXT
 
     def __init__(self, name: str, path: Path, slots: int) -> None:
@@ -70,7 +71,7 @@ class LocalModel:
         Raises:
             CallFailed: Whatever went wrong, classified; ``bad_request`` for a prompt longer than the context.
         """
-        endpoint, _ = await self._connect()
+        endpoint = await self._connect()
         try:
             return await endpoint.complete(request)
         except CallFailed as failure:
@@ -82,31 +83,19 @@ class LocalModel:
             )
             raise CallFailed("bad_request", message, retryable=False) from None
 
-    async def count_tokens(self, messages: Sequence[Message]) -> int:
-        """How many tokens these messages have in the model's own chat template.
-
-        Raises:
-            CallFailed: The model cannot be loaded.
-        """
-        endpoint, address = await self._connect()
-        turns = [{"role": message.role, "content": message.content} for message in messages]
-        shown = await endpoint.post(f"{address}/apply-template", {"messages": turns})
-        split = await endpoint.post(f"{address}/tokenize", {"content": shown["prompt"], "parse_special": True})
-        return len(split["tokens"])
-
     async def aclose(self) -> None:
         """Let go of the server; the last model to do so stops it and frees its memory."""
         endpoint, self._endpoint, self._served = self._endpoint, None, None
         if endpoint is not None:
             await endpoint.aclose()
 
-    async def _connect(self) -> tuple[EndpointModel, str]:
+    async def _connect(self) -> EndpointModel:
         served = self._served
         if served is None:
             served = self._served = await asyncio.to_thread(_serve, self.name, self._path, self._slots)
         if self._endpoint is None:
             self._endpoint = EndpointModel(self.name, served.address, self._path.stem, served.key)
-        return self._endpoint, served.address
+        return self._endpoint
 
 
 def _serve(name: str, path: Path, slots: int) -> _Served:

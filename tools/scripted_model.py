@@ -13,14 +13,26 @@ class ScriptedModel:
 
     A returned exception is raised, which is how failing providers are played.
 
+    Args:
+        reply: The function or the list.
+        name: Its name.
+        supports_logprobs: Whether it says that it gives log-probabilities; the function's replies must hold them.
+
     Attributes:
         requests: What it was asked, in order.
     """
 
+    most_logprobs = 200
+
     def __init__(
-        self, reply: Callable[[ModelRequest], str | ModelReply | Exception] | Sequence[str], name: str = "scripted"
+        self,
+        reply: Callable[[ModelRequest], str | ModelReply | Exception] | Sequence[str],
+        name: str = "scripted",
+        *,
+        supports_logprobs: bool = False,
     ) -> None:
         self.name = name
+        self.supports_logprobs = supports_logprobs
         self.requests: list[ModelRequest] = []
         self._reply = reply
 

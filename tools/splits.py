@@ -17,23 +17,6 @@ MOST_STRATA = 20
 """Up to so many different answers are labels, spread evenly over the splits."""
 
 
-def split(examples: Sequence[Example], shares: Mapping[str, float] = SHARES, *, seed: int = 0) -> Splits:
-    """Split one set of examples; the order that they come in does not matter.
-
-    Every prefix of each split holds the labels in about the proportions of the whole, so that its first examples
-    are a fair sample too.
-
-    Args:
-        examples: At least 10, with different inputs.
-        shares: ``train``, ``val`` and ``test`` as shares that add up to 1, or as numbers of examples.
-        seed: Seed of the shuffle.
-
-    Raises:
-        BadInput: There are too few examples, or the shares cannot be met.
-    """
-    return join(examples, shares=shares, seed=seed)
-
-
 def join(
     train: Sequence[Example],
     val: Sequence[Example] = (),
@@ -46,7 +29,15 @@ def join(
     """Put given splits together; a missing ``val`` or ``test`` is carved out of ``train`` in proportion to its share.
 
     Given splits keep their members but not their order: a file sorted by label would make every block of it lopsided.
-    ``places`` tells for each split where its examples stand, by their ids, for errors.
+    Every prefix of a split holds the labels in about the proportions of the whole, so it is a fair sample too.
+
+    Args:
+        train: Examples to train on, and to carve the missing splits out of.
+        val: Examples to choose by.
+        test: Examples for the verdict.
+        shares: ``train``, ``val`` and ``test`` as shares that add up to 1, or as numbers of examples.
+        seed: Seed of the shuffle.
+        places: For each split where its examples stand, by their ids, for errors.
 
     Raises:
         BadInput: There are too few examples, the shares cannot be met, or an input stands in two splits.

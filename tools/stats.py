@@ -19,6 +19,7 @@ BetaArm = tuple[float, float]
 _EXACT_UP_TO = 12  # non-zero differences: 4,096 sign patterns
 _RACE_RESAMPLES = 2_000  # a Monte Carlo error below .01 at alpha = .2, where races decide
 _BOOTSTRAP_RESAMPLES = 10_000
+_POSTERIOR_DRAWS = 10_000
 _ROUNDING = 1e-9  # two sums that differ by less are the same sum
 
 
@@ -29,13 +30,8 @@ def paired_test(differences: Sequence[float], *, seed: int = 0, resamples: int =
     understates (Phipson & Smyth 2010).
     """
     observed, null, exact = _sign_flips(differences, seed, resamples)
-    return _share(np.abs(null) >= abs(observed) - _ROUNDING, exact)
-
-
-def one_sided(differences: Sequence[float], *, seed: int = 0, resamples: int = 10_000) -> float:
-    """P-value of the same test against "the mean difference is above zero"."""
-    observed, null, exact = _sign_flips(differences, seed, resamples)
-    return _share(null >= observed - _ROUNDING, exact)
+    hits = int(np.count_nonzero(np.abs(null) >= abs(observed) - _ROUNDING))
+    return hits / len(null) if exact else (1 + hits) / (1 + len(null))
 
 
 def bootstrap_interval(differences: Sequence[float], *, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
@@ -134,6 +130,99 @@ def thompson(arms: Mapping[str, BetaArm], rng: np.random.Generator) -> str:
     return list(arms)[int(np.argmax(draws))]
 
 
+def best_probabilities(scores: Mapping[str, Sequence[float]], *, seed: int = 0) -> dict[str, float]:
+    """How probable it is for each candidate that none is better, under a normal posterior of all means together.
+
+    The means are drawn from N(observed means, sample covariance / n), so that what is common to all on an example
+    cancels out, as in a paired test; 10,000 draws. Equal candidates share a first place in full, so the sum may
+    exceed 1.
+
+    Args:
+        scores: Scores by candidate; position k is the same item for all of them. At least 2 items.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: Fewer than 2 items, or not the same number for all.
+    """
+    if len({len(s) for s in scores.values()}) > 1 or min(map(len, scores.values()), default=2) < 2:
+        raise ValueError("the probability of being the best needs at least 2 items, the same for all candidates")
+    if not scores:
+        return {}
+    table = np.array(list(scores.values()), dtype=np.float64)
+    n = table.shape[1]
+    means = table.mean(axis=1, keepdims=True)
+    noise = np.random.default_rng(seed).standard_normal((n, _POSTERIOR_DRAWS))
+    # Centred scores times white noise have the sample covariance: no matrix needs to be factored.
+    draws = means + np.einsum("cn,nd->cd", table - means, noise) / np.sqrt(n * (n - 1))
+    first = draws >= draws.max(axis=0) - _ROUNDING
+    return dict(zip(scores, first.mean(axis=1).tolist(), strict=True))
+
+
+def halving_sizes(arms: int, rungs: int) -> list[int]:
+    """Arms alive on each rung of successive halving, rounded up: 5 arms on 4 rungs are 5, 3, 2, 1."""
+    sizes: list[int] = []
+    for _ in range(rungs):
+        sizes.append(arms)
+        arms = -(-arms // 2)
+    return sizes
+
+
+def upper_confidence(mean: float, n: int, total: int, c: float = 1.0) -> float:
+    """UCB value of an arm: mean + c * sqrt(ln(total) / n) (Auer et al. 2002; c = 1 in APE and ProTeGi).
+
+    Args:
+        mean: Mean reward of the arm.
+        n: Pulls of the arm; without any its value is infinite.
+        total: Pulls of all arms.
+        c: Weight of what is not known.
+    """
+    return mean + c * float(np.sqrt(np.log(total) / n)) if n else float("inf")
+
+
+def noise(repeats: Sequence[Sequence[float]]) -> float:
+    """Variance of one answer's score around the mean score of its example, pooled over the examples.
+
+    With m_i repeats x_ij of example i: sum_ij (x_ij - mean_i)^2 / sum_i (m_i - 1), which is unbiased.
+
+    Args:
+        repeats: One row per example: the scores of its repeated answers, in any number.
+
+    Raises:
+        ValueError: No example was answered twice.
+    """
+    freedom = sum(len(row) - 1 for row in repeats if row)
+    if freedom < 1:
+        raise ValueError("noise can be told only from examples that were answered at least twice")
+    return float(sum(np.square(np.subtract(row, np.mean(row))).sum() for row in repeats if row)) / freedom
+
+
+def paired_error(candidate: Sequence[Sequence[float]], reference: Sequence[Sequence[float]], *, samples: int) -> float:
+    """Standard error that the mean paired difference would have with so many repeats per example and prompt.
+
+    Repeats are averaged per example before anything is compared: they are no examples of their own. The differences
+    of these averages vary by between + noise / m, where between is how much the prompts differ from example to
+    example and noise is the sum of both prompts' :func:`noise`. So the interval and the tests over the averages
+    account for the noise as they are, and the error with m repeats on n examples is sqrt((between + noise / m) / n).
+    Between is estimated by what the observed variance leaves, at least 0. More repeats are worth their calls only
+    while noise / m is large beside it; more examples always are.
+
+    Args:
+        candidate: One row per example: the scores of the repeated answers.
+        reference: The same examples, in the same order.
+        samples: Repeats per example to reckon with, at least 1.
+
+    Raises:
+        ValueError: Fewer than 2 examples, or no repeats to tell the noise from.
+    """
+    differences = [float(np.mean(a) - np.mean(b)) for a, b in zip(candidate, reference, strict=True)]
+    if len(differences) < 2:
+        raise ValueError("a standard error needs at least 2 examples")
+    own, other = noise(candidate), noise(reference)
+    share = np.mean([own / len(a) + other / len(b) for a, b in zip(candidate, reference, strict=True)])
+    between = max(0.0, float(np.var(differences, ddof=1)) - float(share))
+    return float(np.sqrt((between + (own + other) / samples) / len(differences)))
+
+
 def _sign_flips(differences: Sequence[float], seed: int, resamples: int) -> tuple[float, Floats, bool]:
     """Observed sum, sums under random or all sign patterns, and whether these were all."""
     data = np.asarray(differences, dtype=np.float64)
@@ -145,11 +234,6 @@ def _sign_flips(differences: Sequence[float], seed: int, resamples: int) -> tupl
     sizes, counts = np.unique(np.abs(data), return_counts=True)
     heads = np.random.default_rng(seed).binomial(counts, 0.5, size=(resamples, len(counts)))
     return float(data.sum()), (2 * heads - counts) @ sizes, False
-
-
-def _share(hits: NDArray[np.bool_], exact: bool) -> float:
-    count = int(hits.sum())
-    return count / len(hits) if exact else (1 + count) / (1 + len(hits))
 
 
 def _race_p_values(table: Floats, first: Ints, second: Ints) -> tuple[Floats, Floats]:

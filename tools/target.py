@@ -15,7 +15,7 @@ TargetFunction = Callable[[Mapping[str, Prompt], Mapping[str, str]], Awaitable[s
 
 
 class ChatTarget:
-    """Renders the prompt ``main`` (or the only one there is) and asks one model.
+    """Renders the prompt ``main`` (or the only one there is), asks one model and reads the prompt's words as labels.
 
     Args:
         ledger: Pays for the calls.
@@ -34,7 +34,7 @@ class ChatTarget:
         request = ModelRequest(messages=tuple(prompt.render(inputs)), max_tokens=self._max_tokens)
         call = await self._ledger.call(self._model, request, role="target", sample=sample)
         return Output(
-            text=call.reply.text,
+            text=prompt.read(call.reply.text),
             truncated=call.reply.finish == "length",
             usage=call.reply.usage,
             call_keys=(call.key,),

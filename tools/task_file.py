@@ -10,7 +10,7 @@ from pathlib import Path
 from crito.config import PromptForm, TaskFile, check_keys, parse_prompt_form, parse_task_file, suggestion
 from crito.errors import BadInput
 from crito.prompt import Prompt, Section
-from crito.task import Budget, Example, Splits, Task
+from crito.task import Example, Splits, Task
 from crito.tools.datasets import Loaded, Row, read_examples, read_text, to_examples
 from crito.tools.limits import prompt_tokens
 from crito.tools.logs import logger
@@ -50,15 +50,9 @@ def build_task(
     inputs: Sequence[str] | Mapping[str, str] | None = None,
     output: str | None = None,
     prompt: str | Prompt | None = None,
-    model: str,
-    agent_model: str | None = None,
-    metric: str | None = None,
-    labels: Sequence[str] = (),
-    budget: Budget | None = None,
     split: Mapping[str, float] | None = None,
-    seed: int = 0,
     allow_few: bool = False,
-    **limits: object,
+    **keys: object,
 ) -> Task:
     """A checked task from values in memory, with the checks of :func:`load_task`.
 
@@ -69,15 +63,9 @@ def build_task(
         inputs: Columns that the model is given; None for all but ``output``.
         output: Column with the right answer; None for the one that is called so, or else the last.
         prompt: The seed prompt; a text is never taken for a path. None for the description.
-        model: Model to improve the prompt for.
-        agent_model: Model that the agents speak through; None for ``model``.
-        metric: Name of a metric or ``module:function``; None lets the examples decide.
-        labels: The possible answers.
-        budget: Hard limits over all roles; None for no limit.
         split: ``train``, ``val`` and ``test`` as shares or as numbers of examples.
-        seed: Decides the splits and everything random in the run.
         allow_few: Put fewer than 10 examples into test instead of refusing them; enough to evaluate a prompt.
-        limits: Any other key of TASK.yaml, such as ``concurrency`` or ``constraints``.
+        keys: Any other key of TASK.yaml: ``model``, which must be there, and ``metric``, ``budget`` or ``seed``.
 
     Raises:
         BadInput: Something cannot work; the message names the place and the cure.
@@ -85,25 +73,10 @@ def build_task(
     rows = [_row(item, f"examples[{index}]") for index, item in enumerate(examples)]
     if not rows:
         raise BadInput(f"task: examples is empty; give at least {MINIMUM}")
-    columns = list(rows[0][1])
-    taken = inputs.values() if isinstance(inputs, Mapping) else inputs or ()
-    answer = output or guess_output([column for column in columns if column not in taken])
-    keys: dict[str, object] = {
-        "name": name,
-        "description": description,
-        "model": model,
-        "agent_model": agent_model,
-        "data": "examples",
-        "inputs": inputs or [column for column in columns if column != answer],
-        "output": answer,
-        "metric": metric,
-        "labels": labels,
-        "budget": budget or Budget(),
-        "split": dict(split) if split else None,
-        "seed": seed,
-    }
-    spec = check_keys({**keys, **limits}, "task")
-    loaded = to_examples(rows, spec.inputs, answer, limit=spec.max_examples, seed=seed)
+    given, answer = _columns(list(rows[0][1]), inputs, output)
+    named = {"name": name, "description": description, "data": "examples", "inputs": given, "output": answer}
+    spec = check_keys({**named, "split": dict(split) if split else None, **keys}, "task")
+    loaded = to_examples(rows, spec.inputs, answer, limit=spec.max_examples, seed=spec.seed)
     seed_prompt = prompt if isinstance(prompt, Prompt) else _prompt_from(prompt, spec)
     return _checked(spec, name, seed_prompt, {"train": loaded}, "task", allow_few=allow_few)
 
@@ -134,6 +107,15 @@ def _row(item: Row | tuple[object, object], place: str) -> tuple[str, Row]:
     return place, {**(given if isinstance(given, Mapping) else {"input": given}), "output": answer}
 
 
+def _columns(
+    columns: Sequence[str], inputs: Sequence[str] | Mapping[str, str] | None, output: str | None
+) -> tuple[Sequence[str] | Mapping[str, str], str | None]:
+    """The columns of the inputs and that of the right answer; what was not given is guessed."""
+    taken = inputs.values() if isinstance(inputs, Mapping) else inputs or ()
+    answer = output or guess_output([column for column in columns if column not in taken])
+    return inputs or [column for column in columns if column != answer], answer
+
+
 def _checked(
     spec: TaskFile, name: str, prompt: Prompt, parts: Mapping[str, Loaded], place: str, *, allow_few: bool
 ) -> Task:
@@ -155,6 +137,7 @@ def _checked(
         output=spec.output or "output",
         labels=_labels(spec, metric, examples, places, place),
         metric=metric,
+        scoring=spec.scoring,
         splits=_splits(spec, parts, place, allow_few=allow_few),
         prompts={"main": _fitted(prompt, spec, place)},
         model=spec.model,

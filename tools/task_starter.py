@@ -69,6 +69,7 @@ metric: {metric}
 # concurrency: 8  # calls in flight at once; 8 by default, 1 for a local model
 # seed: 0  # decides the splits and everything random
 # max_output_tokens: 64  # the default follows the longest right answer
+# scoring: sampled  # or likelihood, calibrated: labels by log-probability, where the model gives it
 # reasoning: false  # whether answers may reason before the result
 # prices: {{{model}: [0.25, 2.0]}}  # US dollars per million tokens (in, out), for models whose price is not known
 """

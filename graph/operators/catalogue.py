@@ -5,7 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crito.graph.operators import compress, critique_synthesis, demonstrations, sweep
+from crito.graph.operators import (
+    ablate,
+    babble,
+    compress,
+    critique_synthesis,
+    demonstrations,
+    format,  # noqa: A004 - a layout's own word
+    history,
+    induce,
+    merge,
+    opening,
+    recombine,
+    restart,
+    restyle,
+    socratic,
+    strategy,
+    sweep,
+    verbalizer,
+)
 from crito.graph.operators.assignment import Operator
 
 
@@ -19,19 +37,51 @@ class Entry:
         prior: Beta prior (accepted, not accepted) before anything was tried; algorithms of the field differ in how
             often each pays.
         parents: Parents that it wants.
-        writes: Whether it is of no use without a capable agent model.
+        incumbent: Whether it works on the incumbent whatever the archive says.
+        asks: Whether it asks the agents' model.
+        writes: Whether it is of no use without a model that can write.
     """
 
     propose: Operator
     about: str
     prior: tuple[float, float] = (2.0, 2.0)
     parents: int = 1
+    incumbent: bool = False
+    asks: bool = False
     writes: bool = False
 
 
 OPERATORS: Mapping[str, Entry] = {
-    "critique_synthesis": Entry(critique_synthesis.propose, "edits the instructions from failures beside successes"),
-    "demonstrations": Entry(demonstrations.propose, "looks for better sets of examples"),
-    "compress": Entry(compress.propose, "makes the prompt shorter"),
-    "sweep": Entry(sweep.propose, "combines the parts of all that did well"),
+    "opening": Entry(opening.propose, "spreads examples, rules, cues and layouts around the seed", incumbent=True),
+    "critique_synthesis": Entry(
+        critique_synthesis.propose, "edits the instructions from failures beside successes", (4.0, 4.0), asks=True
+    ),
+    "demonstrations": Entry(demonstrations.propose, "looks for better sets of examples", (4.0, 4.0)),
+    "socratic": Entry(
+        socratic.propose,
+        "questions on a cluster of failures, answered with an edit",
+        (2.0, 6.0),
+        asks=True,
+        writes=True,
+    ),
+    "induce": Entry(induce.propose, "writes the instructions anew from examples", (2.0, 6.0), asks=True, writes=True),
+    "restyle": Entry(restyle.propose, "says the same in other styles", (2.0, 6.0), asks=True, writes=True),
+    "history": Entry(
+        history.propose, "continues the row of instructions with their scores", (2.0, 6.0), asks=True, writes=True
+    ),
+    "recombine": Entry(recombine.propose, "crosses two prompts", (2.0, 6.0), parents=2, asks=True),
+    "differential": Entry(
+        recombine.differential, "rewrites what differs between two prompts", (2.0, 6.0), parents=2, asks=True
+    ),
+    "merge": Entry(merge.propose, "joins what two lineages changed", (1.0, 7.0), parents=2),
+    "format": Entry(format.propose, "samples other layouts", (2.0, 6.0)),
+    "strategy": Entry(strategy.propose, "has the answer given at once, or reasoned out", (2.0, 6.0)),
+    "verbalizer": Entry(verbalizer.propose, "has other words said for the labels", (2.0, 6.0)),
+    "restart": Entry(
+        restart.propose, "writes new instructions without a look at the old ones", (1.0, 7.0), asks=True, writes=True
+    ),
+    "ablate": Entry(ablate.propose, "leaves one part out", (1.0, 7.0)),
+    "compress": Entry(compress.propose, "makes the prompt shorter", incumbent=True),
+    "sweep": Entry(sweep.propose, "combines the parts of all that did well", incumbent=True),
+    "babble": Entry(babble.propose, "puts random words in place of the instructions"),
 }

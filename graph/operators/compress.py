@@ -1,11 +1,13 @@
-"""The loop that makes the incumbent cheaper: fewer demonstrations, fewer rules, a shorter text."""
+"""The operator that makes the parent cheaper: a shorter text, half the demonstrations, one part less."""
 
 from __future__ import annotations
 
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
+from crito.graph.operators import ablate
 from crito.graph.operators.assignment import Assignment
 from crito.patch import Edit, Patch
+from crito.prompt import Demo
 from crito.records import Candidate, child
 
 
@@ -15,25 +17,16 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     Raises:
         BudgetExhausted: The rewriter's call does not fit into the budget.
     """
-    parent, round_number = assignment.parent, assignment.round
-    prompt = parent.main
+    parent, demos = assignment.parent, assignment.parent.main.demos
+    shortened = await _rewritten(deps, parent, assignment.round) if assignment.ask else None
+    middle = len(demos) // 2
+    halves = [_showing(parent, half, assignment.round) for half in (demos[:middle], demos[middle:]) if middle]
+    dropped = [c.model_copy(update={"operator": "compress"}) for c in await ablate.propose(deps, assignment)]
     found: dict[str, Candidate] = {}
-    halves = [prompt.demos[: len(prompt.demos) // 2], prompt.demos[len(prompt.demos) // 2 :]]
-    if len(prompt.demos) > 1:
-        for half in halves:
-            _keep(found, parent, Edit(op="replace", path="demos", value=half), round_number)
-    if len(prompt.demos) > 2:
-        for at in range(len(prompt.demos)):
-            _keep(found, parent, Edit(op="delete", path=f"demos[{at}]"), round_number)
-    for section in prompt.sections:
-        if len(prompt.sections) > 1 or prompt.demos:
-            _keep(found, parent, Edit(op="delete", path=section.name), round_number)
-        if isinstance(section.body, tuple):
-            for at in range(len(section.body)):
-                _keep(found, parent, Edit(op="delete", path=f"{section.name}[{at}]"), round_number)
-    shortened = await _rewritten(deps, parent, round_number) if assignment.ask else None
-    written = [shortened] if shortened is not None else []
-    return [*written, *list(found.values())][: assignment.count]
+    for candidate in (shortened, *halves, *dropped):
+        if candidate is not None:
+            found.setdefault(candidate.id, candidate)
+    return list(found.values())[: assignment.count]
 
 
 async def _rewritten(deps: Deps, parent: Candidate, round_number: int) -> Candidate | None:
@@ -43,13 +36,12 @@ async def _rewritten(deps: Deps, parent: Candidate, round_number: int) -> Candid
         patch = await deps.rewriter.compress(parent)
     if patch is None:
         return None
-    return child(parent, patch, operator="compression", round_number=round_number, author="rewriter")
+    return child(parent, patch, operator="compress", round_number=round_number, author="rewriter")
 
 
-def _keep(found: dict[str, Candidate], parent: Candidate, edit: Edit, round_number: int) -> None:
-    patch = Patch(edits=(edit,), rationale=f"do without {edit.path}" if edit.op == "delete" else "half the examples")
+def _showing(parent: Candidate, demos: tuple[Demo, ...], round_number: int) -> Candidate | None:
+    patch = Patch(edits=(Edit(op="replace", path="demos", value=demos),), rationale="half the examples")
     try:
-        candidate = child(parent, patch, operator="compression", round_number=round_number)
+        return child(parent, patch, operator="compress", round_number=round_number)
     except PatchRejected:
-        return
-    found.setdefault(candidate.id, candidate)
+        return None

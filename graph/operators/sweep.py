@@ -30,7 +30,7 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     worth = _worth(deps)
     ranked = [deps.archive.candidate(c) for c in sorted(worth, key=lambda c: (c != incumbent.id, -worth[c]))]
     parts: dict[str, list[Any]] = {
-        "instructions": _distinct(c.main.sections for c in ranked),
+        "instructions": _distinct((c.main.sections, c.main.words) for c in ranked),
         "demos": _distinct(c.main.demos for c in ranked),
         "template": _distinct(c.main.template for c in ranked),
         "place": list(_PLACES),
@@ -40,7 +40,7 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for candidate in ranked:
         main = candidate.main
-        values = (main.sections, main.demos, main.template, main.layout.instructions)
+        values = ((main.sections, main.words), main.demos, main.template, main.layout.instructions)
         if all(value in options for value, options in zip(values, parts.values(), strict=True)):
             at = {name: parts[name].index(value) for name, value in zip(parts, values, strict=True)}
             study.add_trial(optuna.trial.create_trial(params=at, distributions=axes, value=worth[candidate.id]))
@@ -74,12 +74,14 @@ def _distinct(values: Iterable[_Part]) -> list[_Part]:
     return found[:_TOP]
 
 
-def _combine(incumbent: Candidate, picked: dict[str, object], round_number: int) -> Candidate | None:
+def _combine(incumbent: Candidate, picked: dict[str, Any], round_number: int) -> Candidate | None:
     main = incumbent.main
     layout = main.layout.model_copy(update={"instructions": picked["place"]})
+    sections, words = picked["instructions"]
     wanted = main.model_copy(
         update={
-            "sections": picked["instructions"],
+            "sections": sections,
+            "words": words,
             "demos": picked["demos"],
             "template": picked["template"],
             "layout": layout,

@@ -15,7 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from crito import optimize
 from crito.api import aevaluate, aoptimize, aresume
 from crito.errors import BadInput, Interrupted
-from crito.graph.presets import Preset
+from crito.graph.preset import Preset, Stage
 from crito.graph.run import Run
 from crito.prompt import Message, Prompt
 from crito.protocols import ModelRequest, Output
@@ -224,7 +224,10 @@ def change(path: Path, statement: str) -> None:
 
 
 async def test_a_resumed_run_goes_on_with_its_preset(tmp_path: Path) -> None:
-    run = await paused(tmp_path, preset=Preset(name="hasty", rounds=1))
+    run = await paused(
+        tmp_path,
+        preset=Preset(name="hasty", about="One round.", stages=(Stage(name="opening", operators=("opening",)),)),
+    )
     rounds: list[Any] = []
     await aresume(
         run,

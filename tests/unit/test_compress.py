@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from crito.graph.decisions import _accepted
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.compress import propose
-from crito.graph.rounds import _accepted
+from crito.graph.preset import Stage
 from crito.prompt import Demo, Prompt, Section
 from crito.records import Candidate
 from tests.builders import make_candidate, make_deps, make_outcome
@@ -27,14 +28,13 @@ async def proposed(path: Path, prompt: Prompt, *, count: int = 50, agents: Any =
 async def test_half_the_demonstrations_are_tried_first_then_every_part(tmp_path: Path) -> None:
     found = await proposed(tmp_path, RICH)
     assert [c.main.demos for c in found[:2]] == [DEMOS[:2], DEMOS[2:]]
-    assert [len(c.main.demos) for c in found[2:6]] == [3, 3, 3, 3]
-    assert [c.main.instructions() for c in found[6:]] == [
-        "- One word.\n- No dot.",
-        "Name the team.",
-        "Name the team.\n\n- No dot.",
-        "Name the team.\n\n- One word.",
-    ]
-    assert {(c.operator, c.author, c.round) for c in found} == {("compression", "code", 3)}
+    assert len(found) == 2 + len(DEMOS) + 2 + 2
+    assert {(c.operator, c.author, c.round) for c in found} == {("compress", "code", 3)}
+
+
+async def test_half_of_two_demonstrations_is_proposed_once(tmp_path: Path) -> None:
+    found = await proposed(tmp_path, Prompt(demos=DEMOS[:2]))
+    assert [c.main.demos for c in found] == [DEMOS[:1], DEMOS[1:2]]
 
 
 async def test_no_more_are_proposed_than_there_is_room_for(tmp_path: Path) -> None:
@@ -69,7 +69,8 @@ async def judged(deps: Deps, score: list[float], tokens: int) -> bool:
     before = [1.0] * (len(deps.val) - 1) + [0.0]
     await deps.archive.record(make_outcome("old", e, v, tokens=20) for e, v in zip(deps.val, before, strict=True))
     await deps.archive.record(make_outcome("new", e, v, tokens=tokens) for e, v in zip(deps.val, score, strict=True))
-    return _accepted(deps, {"stage": "compress", "alive": ["new"], "incumbent": "old"}) == ["new"]
+    stage = Stage(name="compress", operators=("compress",), accept="cheaper")
+    return _accepted(deps, {"alive": ["new"], "incumbent": "old"}, stage) == ["new"]
 
 
 @pytest.mark.parametrize(

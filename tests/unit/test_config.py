@@ -89,6 +89,7 @@ def test_a_key_without_a_value_counts_as_not_written() -> None:
         ("constraints: 5", "constraints: must be a mapping of keys (got 5)"),
         ("requirements: short", "requirements: must be a list (got 'short')"),
         ("layout: {style: fancy}", "layout.style: must be 'plain', 'markdown', 'xml' or 'json' (got 'fancy')"),
+        ("scoring: guessed", "scoring: must be 'sampled', 'likelihood' or 'calibrated' (got 'guessed')"),
         ("layout: {stlye: xml}", "layout: unknown key 'stlye'; did you mean 'style'?"),
         ("prompt: {layout: {stlye: xml}}", "prompt.layout: unknown key 'stlye'; did you mean 'style'?"),
         ("split: {train: 0.5}", "split: 'val' is missing; add it"),

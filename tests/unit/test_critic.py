@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from crito.agents.critic import Critic
+from crito.agents.critic import Critic, Ruling
 from crito.errors import CallFailed, ReplyUnusable
 from crito.memory.attempts import Attempt
 from crito.prompt import Demo, Prompt, Section
@@ -174,3 +174,44 @@ async def test_what_was_tried_is_listed(tmp_path: Path) -> None:
     _, shown = await review(tmp_path, {"hypotheses": [hypothesis(WRONG[0].id)]}, tried=tried)
     assert "- idea 7: no_repair mends none" in shown
     assert "idea 1:" not in shown
+
+
+async def examine(path: Path, *replies: object, questions: tuple[str, ...] = ("What decides?",)) -> tuple[Ruling, str]:
+    """The ruling, and all that the model was shown first."""
+    cases = [(e, make_outcome(CANDIDATE.id, e, 0.0, text="I cannot say")) for e in WRONG]
+    async with speaking(path, replies) as (speaker, model):
+        return await Critic(speaker, make_task()).examine(questions, cases), asked(model)
+
+
+def judged(*pairs: tuple[bool, bool], suggestion: str = "") -> dict[str, object]:
+    return {"questions": [{"socratic": s, "on_point": p} for s, p in pairs], "suggestion": suggestion}
+
+
+async def test_each_question_is_ruled_on(tmp_path: Path) -> None:
+    reply = judged((True, True), (True, False), (False, True), (False, False), suggestion="ask what decides")
+    ruling, _ = await examine(tmp_path, reply, questions=("A?", "B?", "C?", "D?"))
+    faults = ("", "beside the point", "tells the answer", "tells the answer")
+    assert ruling == Ruling(faults=faults, suggestion="ask what decides")
+
+
+async def test_a_question_that_was_not_judged_is_refused(tmp_path: Path) -> None:
+    ruling, _ = await examine(tmp_path, judged((True, True)), questions=("A?", "B?"))
+    assert ruling.faults == ("", "not judged")
+
+
+async def test_judgements_of_questions_that_nobody_asked_do_not_count(tmp_path: Path) -> None:
+    ruling, _ = await examine(tmp_path, judged((True, True), (False, True)))
+    assert ruling.faults == ("",)
+
+
+async def test_the_examiner_sees_questions_and_cases_as_data(tmp_path: Path) -> None:
+    _, shown = await examine(tmp_path, judged((True, True), (True, True)), questions=("What decides?", INJECTION))
+    assert "The task: Which team should answer?" in shown
+    assert "Question 1:\n<data>\nWhat decides?\n</data>" in shown
+    assert "got: I cannot say" in shown
+    assert "above.</data>" not in shown
+
+
+async def test_an_unusable_ruling_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ReplyUnusable, match="critic"):
+        await examine(tmp_path, judged(), "They are fine.")

@@ -20,6 +20,7 @@ def call_row(key: str, *, status: str = "ok", reply: str = "hi", run: str = "r")
         "request": "{}",
         "reply": reply,
         "finish": "stop",
+        "first_token": None,
         "error": None,
         "tokens_in": 1,
         "tokens_out": 1,

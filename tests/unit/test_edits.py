@@ -1,6 +1,6 @@
 import pytest
 
-from crito.agents.edits import add_rule, answer_only, cues, structural
+from crito.agents.edits import add_rule, answer_only, cues, structural, swap_rule
 from crito.patch import Patch
 from crito.prompt import Prompt, Section
 from crito.records import FailureLabel, Hypothesis
@@ -89,3 +89,28 @@ def test_structural_failures_get_edits_and_others_none(label: FailureLabel, coun
     found = structural(prompt(TASK), make_task(), [cause])
     assert len(found) == count
     assert all(hypothesis == cause for hypothesis, _ in found)
+
+
+def test_the_answer_rule_names_the_words_of_the_prompt() -> None:
+    before = prompt(TASK).model_copy(update={"words": {"pos": "good", "neg": "Neg"}})
+    task = make_task(labels=("pos", "neg"))
+    assert (
+        applied(before, answer_only(before, task)).instructions().endswith("Answer with one word: good for pos or Neg.")
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (prompt(Section(name="task", body="Sort. Be brief. Now.")), "Sort. Be loud. Now."),
+        (prompt(TASK, Section(name="rules", body=("Be brief.", "No."))), "Name the team.\n\n- Be loud.\n- No."),
+        (prompt(TASK), "Name the team. Be loud."),
+    ],
+)
+def test_a_rule_takes_the_place_of_another(before: Prompt, after: str) -> None:
+    assert applied(before, swap_rule(before, "Be brief.", "Be loud.")).instructions() == after
+
+
+def test_a_frozen_rule_is_not_exchanged() -> None:
+    before = prompt(TASK, Section(name="rules", body=("Be brief.",)), frozen=("rules[0]",))
+    assert swap_rule(before, "Be brief.", "Be loud.") is None

@@ -22,8 +22,9 @@ async def exchange(
     reply: Callable[[dict[str, Any]], str] | None = None,
     api_key: str | None = None,
     path: str = "",
+    logprobs: dict[str, float] | None = None,
 ) -> tuple[ModelReply | CallFailed, StubProvider]:
-    async with StubProvider(fault=lambda n, body: fault, reply=reply) as stub:
+    async with StubProvider(fault=lambda n, body: fault, reply=reply, logprobs=logprobs) as stub:
         model = EndpointModel("endpoint/stub", stub.url + path, "stub", api_key, timeout=0.2)
         try:
             return await model.complete(request), stub
@@ -63,6 +64,39 @@ async def test_a_schema_is_asked_for_as_response_format() -> None:
     _, stub = await exchange(HELLO.model_copy(update={"json_schema": schema}))
     assert stub.bodies[0]["response_format"]["type"] == "json_schema"
     assert stub.bodies[0]["response_format"]["json_schema"]["schema"] == schema
+
+
+async def test_the_first_tokens_are_asked_for_and_read() -> None:
+    request = HELLO.model_copy(update={"max_tokens": 1, "top_logprobs": 2})
+    result, stub = await exchange(request, logprobs={" no": -1.5, "x": -9.0, " yes": -0.25})
+    assert (stub.bodies[0]["logprobs"], stub.bodies[0]["top_logprobs"]) == (True, 2)
+    assert isinstance(result, ModelReply)
+    assert result.first_token == {" yes": -0.25, " no": -1.5}
+
+
+def ranked(*tokens: tuple[str, object]) -> dict[str, Any]:
+    top = [{"token": token, "logprob": logprob} for token, logprob in tokens]
+    return {"message": {"content": None}, "finish_reason": "stop", "logprobs": {"content": [{"top_logprobs": top}]}}
+
+
+def test_of_two_tokens_with_one_text_the_likelier_counts() -> None:
+    choice = ranked(("\ufffd", -1.0), ("a", -2.0), ("\ufffd", -3.0))
+    assert read_reply("m", {"choices": [choice]}).first_token == {"\ufffd": -1.0, "a": -2.0}
+
+
+def test_a_token_that_cannot_come_is_left_out() -> None:
+    choice = ranked(("a", -1.0), ("b", float("-inf")))
+    assert read_reply("m", {"choices": [choice]}).first_token == {"a": -1.0}
+
+
+def test_an_answer_of_log_probabilities_alone_is_not_empty() -> None:
+    assert read_reply("m", {"choices": [ranked(("a", -1.0))]}).text == ""
+
+
+@pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, {"content": []}, {"content": [{}]}, [1], "many"])
+def test_log_probabilities_that_cannot_be_read_are_none(logprobs: object) -> None:
+    choice = {"message": {"content": "ok"}, "logprobs": logprobs}
+    assert read_reply("m", {"choices": [choice]}).first_token is None
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])

@@ -1,8 +1,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,17 @@ from crito.errors import BudgetExhausted, CallFailed, ProviderFailure
 from crito.prompt import Message
 from crito.protocols import ModelReply, ModelRequest, Usage
 from crito.task import Budget
-from crito.tools.database import Database, calls
+from crito.tools.database import Database
 from crito.tools.endpoint_model import EndpointModel
-from crito.tools.ledger import Ledger, call_key, paid
+from crito.tools.ledger import call_key, paid
 from crito.tools.limiter import Limiter
-from crito.tools.meter import Meter, Spend
+from crito.tools.meter import Spend
 from crito.tools.prices import Price
 from crito.tools.scripted_model import ScriptedModel
+from tests.builders import ask, failure, make_ledger, rows_of
 from tests.stub_provider import Fault, StubProvider
 
 SECRET = "zebra-quilt-7741-lantern"
-
-
-@dataclass
-class Pauses:
-    """A sleep that takes no time and remembers how long it was to be."""
-
-    waits: list[float] = field(default_factory=list)
-
-    async def __call__(self, seconds: float) -> None:
-        self.waits.append(seconds)
 
 
 @pytest.fixture
@@ -42,55 +32,15 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await opened.close()
 
 
-def ledger_on(
-    database: Database,
-    *,
-    run: str = "r",
-    budget: Budget | None = None,
-    limiter: Limiter | None = None,
-    price: Price | None = None,
-    pause: Callable[[float], Awaitable[None]] | None = None,
-    timeout: float = 120.0,
-) -> Ledger:
-    return Ledger(
-        database,
-        run=run,
-        meter=Meter(budget or Budget()),
-        limiter=limiter or Limiter(8),
-        price=lambda name: price,
-        timeout=timeout,
-        pause=pause or Pauses(),
-    )
-
-
-def ask(text: str = "hi", **options: Any) -> ModelRequest:
-    return ModelRequest(messages=(Message(role="user", content=text),), **options)
-
-
-def failure(kind: str, *, retryable: bool = True, retry_after: float | None = None) -> CallFailed:
-    return CallFailed(kind, "injected", retryable=retryable, retry_after=retry_after)
-
-
-def model_of(answers: Sequence[str | ModelReply | Exception]) -> ScriptedModel:
-    """Gives the answers in order, then the last one for ever."""
-    left = list(answers)
-    return ScriptedModel(lambda request: left.pop(0) if len(left) > 1 else left[0])
-
-
-def rows_of(database: Database, *columns: str) -> list[tuple[Any, ...]]:
-    query = sa.select(*(calls.c[name] for name in columns)).order_by(calls.c.id)
-    return [tuple(row) for row in database.read(query)]
-
-
 # --- paid once ---------------------------------------------------------------------------------------------------
 
 
 async def test_an_equal_request_is_paid_once(database: Database) -> None:
-    ledger, model = ledger_on(database), ScriptedModel(["yes"])
+    ledger, model = make_ledger(database), ScriptedModel(["yes"])
     first = await ledger.call(model, ask(), role="target")
     second = await ledger.call(model, ask(), role="critic")
     assert (first.hit, second.hit, second.reply) == (False, True, first.reply)
-    assert (model.calls, ledger.hits) == (1, 1)
+    assert model.calls == 1
 
 
 def identified(model: ScriptedModel, identity: str) -> ScriptedModel:
@@ -102,7 +52,7 @@ async def test_the_cache_is_shared_by_all_runs_of_a_file(tmp_path: Path) -> None
     model = identified(ScriptedModel(["yes"]), "")
     for run in ("a", "b"):
         database = Database(tmp_path / "crito.db")
-        call = await ledger_on(database, run=run).call(model, ask(), role="target")
+        call = await make_ledger(database, run=run).call(model, ask(), role="target")
         assert call.reply.text == "yes"
         await database.close()
     assert model.calls == 1
@@ -110,27 +60,27 @@ async def test_the_cache_is_shared_by_all_runs_of_a_file(tmp_path: Path) -> None
 
 async def test_a_hit_gives_the_whole_reply_back(database: Database) -> None:
     reply = ModelReply(text="y\u00e9s", finish="length", usage=Usage(tokens_in=9, tokens_out=2, cached=3), usd=0.25)
-    ledger, model = ledger_on(database), ScriptedModel(lambda request: reply)
+    ledger, model = make_ledger(database), ScriptedModel(lambda request: reply)
     await ledger.call(model, ask(), role="target")
     assert (await ledger.call(model, ask(), role="target")).reply == reply
 
 
 async def test_equal_requests_in_flight_share_one_call(database: Database) -> None:
-    ledger, model = ledger_on(database), ScriptedModel(["yes"])
+    ledger, model = make_ledger(database), ScriptedModel(["yes"])
     found = await asyncio.gather(*(ledger.call(model, ask(), role="target") for _ in range(5)))
     assert [call.reply.text for call in found] == ["yes"] * 5
     assert (model.calls, len(rows_of(database, "id"))) == (1, 1)
 
 
 async def test_equal_requests_in_flight_share_one_failure(database: Database) -> None:
-    ledger, model = ledger_on(database), ScriptedModel(lambda request: failure("bad_request", retryable=False))
+    ledger, model = make_ledger(database), ScriptedModel(lambda request: failure("bad_request", retryable=False))
     found = await asyncio.gather(*(ledger.call(model, ask(), role="t") for _ in range(3)), return_exceptions=True)
     assert [type(error) for error in found] == [CallFailed] * 3
     assert (model.calls, len(rows_of(database, "id"))) == (1, 1)
 
 
 async def test_a_repeat_with_its_own_sample_index_is_paid_for(database: Database) -> None:
-    ledger, model = ledger_on(database), ScriptedModel(["one", "two"])
+    ledger, model = make_ledger(database), ScriptedModel(["one", "two"])
     texts = [(await ledger.call(model, ask(), role="t", sample=sample)).reply.text for sample in (0, 1, 1)]
     assert texts == ["one", "two", "two"]
 
@@ -143,6 +93,7 @@ async def test_a_repeat_with_its_own_sample_index_is_paid_for(database: Database
         ask(temperature=0.5),
         ask(stop=("x",)),
         ask(json_schema={"type": "object"}),
+        ask(top_logprobs=5),
         ModelRequest(messages=(Message(role="system", content="hi"),)),
     ],
 )
@@ -150,26 +101,39 @@ def test_whatever_decides_the_reply_is_in_the_key(other: ModelRequest) -> None:
     assert call_key("m", ask(), 0) != call_key("m", other, 0)
 
 
+def test_a_request_without_logprobs_keeps_the_key_that_it_had_before_there_were_any() -> None:
+    assert call_key("m", ask(), 0) == "fc1c8503ff89934850510b35521b487d"
+
+
+async def test_a_reply_from_the_cache_has_its_first_tokens(database: Database) -> None:
+    reply = ModelReply(text="yes", first_token={" yes": -0.25, "\ud800": -2.5})
+    ledger, model = make_ledger(database), ScriptedModel(lambda request: reply)
+    calls = [await ledger.call(model, ask(top_logprobs=2), role="target") for _ in range(2)]
+    assert [call.hit for call in calls] == [False, True]
+    assert [call.reply.first_token for call in calls] == [reply.first_token] * 2
+
+
 def test_another_models_reply_is_not_taken() -> None:
     assert call_key("m", ask(), 0) != call_key("n", ask(), 0)
 
 
 async def test_models_of_one_name_are_told_apart_by_their_identity(database: Database) -> None:
-    ledger = ledger_on(database)
+    ledger, hits = make_ledger(database), []
     for identity in ("old", "new", "new"):
         call = await ledger.call(identified(ScriptedModel([identity]), identity), ask(), role="t")
         assert call.reply.text == identity
-    assert ledger.hits == 1
+        hits.append(call.hit)
+    assert hits == [False, False, True]
 
 
 async def test_answers_of_a_model_without_an_identity_stay_in_their_run(database: Database) -> None:
     for run in ("a", "b"):
-        call = await ledger_on(database, run=run).call(ScriptedModel([run]), ask(), role="t")
+        call = await make_ledger(database, run=run).call(ScriptedModel([run]), ask(), role="t")
         assert call.reply.text == run
 
 
 async def test_whoever_waits_for_a_cancelled_call_pays_itself(database: Database) -> None:
-    ledger = ledger_on(database)
+    ledger = make_ledger(database)
     gate, asked = asyncio.Event(), 0
 
     class Slow(ScriptedModel):
@@ -190,12 +154,12 @@ async def test_whoever_waits_for_a_cancelled_call_pays_itself(database: Database
 
 
 async def test_half_a_character_in_a_reply_is_replaced(database: Database) -> None:
-    call = await ledger_on(database).call(ScriptedModel(["a\ud800"]), ask(), role="t")
+    call = await make_ledger(database).call(ScriptedModel(["a\ud800"]), ask(), role="t")
     assert call.reply.text == "a?"
 
 
 async def test_a_reply_is_handed_over_only_when_its_row_is_durable(database: Database) -> None:
-    ledger, model = ledger_on(database), ScriptedModel(["yes"])
+    ledger, model = make_ledger(database), ScriptedModel(["yes"])
     write, gate = database.write, asyncio.Event()
 
     async def slow(table: sa.Table, *rows: Any) -> None:
@@ -217,7 +181,7 @@ async def test_a_reply_is_handed_over_only_when_its_row_is_durable(database: Dat
 
 async def test_a_row_says_who_asked_whom_what_and_what_it_took(database: Database) -> None:
     reply = ModelReply(text="yes", usage=Usage(tokens_in=10, tokens_out=2))
-    ledger = ledger_on(database, price=Price(0.01, 0.1, 0.001))
+    ledger = make_ledger(database, price=Price(0.01, 0.1, 0.001))
     call = await ledger.call(ScriptedModel(lambda request: reply), ask("hi there"), role="critic")
     columns = ("key", "run", "role", "model", "reply", "finish", "tokens_in", "tokens_out", "attempts", "error")
     assert rows_of(database, *columns) == [(call.key, "r", "critic", "scripted", "yes", "stop", 10, 2, 1, None)]
@@ -229,257 +193,29 @@ async def test_a_row_says_who_asked_whom_what_and_what_it_took(database: Databas
 
 async def test_what_the_provider_says_a_call_cost_goes_before_the_table(database: Database) -> None:
     reply = ModelReply(text="yes", usage=Usage(tokens_in=10), usd=0.07)
-    await ledger_on(database, price=Price(1, 1, 1)).call(ScriptedModel(lambda request: reply), ask(), role="t")
+    await make_ledger(database, price=Price(1, 1, 1)).call(ScriptedModel(lambda request: reply), ask(), role="t")
     assert rows_of(database, "usd") == [(0.07,)]
 
 
 async def test_an_unknown_price_is_stored_as_unknown(database: Database) -> None:
-    await ledger_on(database).call(ScriptedModel(["yes"]), ask(), role="t")
+    await make_ledger(database).call(ScriptedModel(["yes"]), ask(), role="t")
     assert rows_of(database, "usd") == [(None,)]
 
 
 async def test_a_run_has_paid_what_its_rows_say_and_nothing_of_others(database: Database) -> None:
     reply = ModelReply(text="yes", usage=Usage(tokens_in=10, tokens_out=2), usd=0.5)
     model = ScriptedModel(lambda request: reply)
-    await ledger_on(database, run="a").call(model, ask("1"), role="t")
-    await ledger_on(database, run="b").call(model, ask("2"), role="t")
+    await make_ledger(database, run="a").call(model, ask("1"), role="t")
+    await make_ledger(database, run="b").call(model, ask("2"), role="t")
     assert paid(database, "a") == Spend(1, 12, 0.5)
     assert paid(database, "none") == Spend()
-
-
-# --- failures ----------------------------------------------------------------------------------------------------
-
-
-async def test_a_failure_has_its_row(database: Database) -> None:
-    ledger = ledger_on(database)
-    with pytest.raises(CallFailed):
-        await ledger.call(ScriptedModel(lambda r: failure("bad_request", retryable=False)), ask(), role="t")
-    assert rows_of(database, "status", "reply", "error") == [("failed", None, "bad_request: injected")]
-
-
-async def test_a_failure_is_asked_again_when_the_call_is_made_again(database: Database) -> None:
-    ledger, model = ledger_on(database), model_of([failure("bad_request", retryable=False), "yes"])
-    with pytest.raises(CallFailed):
-        await ledger.call(model, ask(), role="t")
-    assert (await ledger.call(model, ask(), role="t")).reply.text == "yes"
-    assert rows_of(database, "status") == [("failed",), ("ok",)]
-
-
-async def test_a_failed_call_counts_in_the_budget(database: Database) -> None:
-    ledger = ledger_on(database, budget=Budget(calls=1))
-    with pytest.raises(CallFailed):
-        await ledger.call(ScriptedModel(lambda r: failure("bad_request", retryable=False)), ask(), role="t")
-    assert ledger.meter.spent == Spend(calls=1)
-    with pytest.raises(BudgetExhausted):
-        await ledger.call(ScriptedModel(["yes"]), ask(), role="t")
-
-
-def wasted(kind: str) -> CallFailed:
-    return CallFailed(kind, "injected", retryable=True, tokens_in=10, tokens_out=2)
-
-
-async def test_silence_that_is_paid_for_is_on_the_bill(database: Database) -> None:
-    ledger = ledger_on(database, price=Price(0.01, 0.1, 0.001))
-    call = await ledger.call(ScriptedModel(lambda request: wasted("empty")), ask(), role="t")
-    assert call.reply.usage == Usage(tokens_in=20, tokens_out=4)
-    assert call.reply.usd == pytest.approx(0.6)
-    for spent in (ledger.meter.spent, paid(database, "r")):
-        assert (spent.calls, spent.tokens) == (1, 24)
-        assert spent.usd == pytest.approx(0.6)
-
-
-async def test_attempts_before_the_reply_are_on_the_bill(database: Database) -> None:
-    reply = ModelReply(text="yes", usage=Usage(tokens_in=10, tokens_out=3))
-    ledger = ledger_on(database, price=Price(0.01, 0.1, 0.001))
-    await ledger.call(model_of([wasted("garbage"), wasted("garbage"), reply]), ask(), role="t")
-    assert rows_of(database, "tokens_in", "tokens_out", "attempts") == [(30, 7, 3)]
-    for spent in (ledger.meter.spent, paid(database, "r")):
-        assert (spent.calls, spent.tokens) == (1, 37)
-        assert spent.usd == pytest.approx(1.0)
-
-
-async def test_a_failure_that_is_paid_for_is_on_the_bill(database: Database) -> None:
-    ledger = ledger_on(database)
-    with pytest.raises(CallFailed):
-        await ledger.call(ScriptedModel(lambda request: wasted("garbage")), ask(), role="t")
-    assert rows_of(database, "tokens_in", "tokens_out", "usd") == [(30, 6, None)]
-    assert ledger.meter.spent == Spend(1, 36)
-
-
-async def test_a_paid_attempt_is_not_repeated_beyond_the_budget(database: Database) -> None:
-    ledger = ledger_on(database, budget=Budget(tokens=60))
-    model = ScriptedModel(lambda request: wasted("garbage"))
-    with pytest.raises(CallFailed):
-        await ledger.call(model, ask(max_tokens=10), role="t")
-    assert model.calls == 1
-
-
-# --- retries -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("kind", "tries"), [("rate_limit", 8), ("server", 5), ("timeout", 3), ("connection", 5), ("garbage", 3)]
-)
-async def test_each_kind_of_failure_has_its_number_of_tries(database: Database, kind: str, tries: int) -> None:
-    pauses, model = Pauses(), ScriptedModel(lambda request: failure(kind))
-    with pytest.raises(CallFailed) as caught:
-        await ledger_on(database, pause=pauses).call(model, ask(), role="t")
-    assert (model.calls, len(pauses.waits), caught.value.kind) == (tries, tries - 1, kind)
-    assert rows_of(database, "attempts") == [(tries,)]
-
-
-async def test_a_call_that_succeeds_at_last_is_one_row(database: Database) -> None:
-    ledger, model = ledger_on(database), model_of([failure("server"), failure("timeout"), "yes"])
-    assert (await ledger.call(model, ask(), role="t")).reply.text == "yes"
-    assert rows_of(database, "status", "attempts") == [("ok", 3)]
-    assert ledger.retries == 2
-
-
-async def test_what_cannot_be_mended_is_not_retried(database: Database) -> None:
-    model = ScriptedModel(lambda request: failure("bad_request", retryable=False))
-    with pytest.raises(CallFailed):
-        await ledger_on(database).call(model, ask(), role="t")
-    assert model.calls == 1
-
-
-async def test_the_provider_says_how_long_to_wait(database: Database) -> None:
-    pauses, model = Pauses(), model_of([failure("rate_limit", retry_after=7.5), "yes"])
-    await ledger_on(database, pause=pauses).call(model, ask(), role="t")
-    assert pauses.waits == [7.5]
-
-
-async def test_no_wait_is_longer_than_half_a_minute(database: Database) -> None:
-    pauses, model = Pauses(), model_of([failure("rate_limit", retry_after=3600.0), "yes"])
-    await ledger_on(database, pause=pauses).call(model, ask(), role="t")
-    assert pauses.waits == [30.0]
-
-
-async def test_waits_grow_and_are_spread(database: Database) -> None:
-    pauses, model = Pauses(), ScriptedModel(lambda request: failure("rate_limit"))
-    with pytest.raises(CallFailed):
-        await ledger_on(database, pause=pauses).call(model, ask(), role="t")
-    for attempt, wait in enumerate(pauses.waits, start=1):
-        assert min(30.0, 0.5 * 2**attempt) / 2 <= wait <= min(30.0, 0.5 * 2**attempt)
-    assert len(set(pauses.waits)) == len(pauses.waits)
-
-
-@pytest.mark.parametrize("kind", ["rate_limit", "server"])
-async def test_push_back_halves_what_is_in_flight(database: Database, kind: str) -> None:
-    limiter, model = Limiter(8), model_of([failure(kind), "yes"])
-    await ledger_on(database, limiter=limiter).call(model, ask(), role="t")
-    assert limiter.limit == 4
-
-
-async def test_other_failures_leave_what_is_in_flight_alone(database: Database) -> None:
-    limiter, model = Limiter(8), model_of([failure("garbage"), "yes"])
-    await ledger_on(database, limiter=limiter).call(model, ask(), role="t")
-    assert limiter.limit == 8
-
-
-async def test_a_silent_model_times_out(database: Database) -> None:
-    async with StubProvider(fault=lambda n, body: Fault("timeout")) as stub:
-        model = EndpointModel("endpoint/stub", stub.url, "m")
-        with pytest.raises(CallFailed, match=r"no answer within 0\.05 s") as caught:
-            await ledger_on(database, timeout=0.05).call(model, ask(), role="t")
-        await model.aclose()
-    assert caught.value.kind == "timeout"
-    assert rows_of(database, "status", "attempts") == [("failed", 3)]
-
-
-# --- empty and truncated -----------------------------------------------------------------------------------------
-
-
-async def test_silence_is_asked_twice_and_is_then_the_answer(database: Database) -> None:
-    ledger, model = ledger_on(database), ScriptedModel(lambda request: failure("empty"))
-    assert (await ledger.call(model, ask(), role="t")).reply.text == ""
-    assert model.calls == 2
-    assert (await ledger.call(model, ask(), role="t")).hit
-
-
-async def test_a_word_after_silence_counts(database: Database) -> None:
-    model = model_of([failure("empty"), "yes"])
-    assert (await ledger_on(database).call(model, ask(), role="t")).reply.text == "yes"
-
-
-async def test_a_truncated_reply_stays_marked_in_the_cache(database: Database) -> None:
-    ledger, model = ledger_on(database), ScriptedModel(lambda request: ModelReply(text="ye", finish="length"))
-    await ledger.call(model, ask(), role="t")
-    assert (await ledger.call(model, ask(), role="t")).reply.finish == "length"
-
-
-# --- the provider is down ----------------------------------------------------------------------------------------
-
-
-async def test_a_refused_key_ends_the_run_at_once(database: Database) -> None:
-    model = ScriptedModel(lambda request: failure("auth", retryable=False))
-    with pytest.raises(ProviderFailure, match="mend the key and resume") as caught:
-        await ledger_on(database).call(model, ask(), role="t")
-    assert (model.calls, caught.value.exit_code) == (1, 3)
-    assert rows_of(database, "status") == [("failed",)]
-
-
-async def test_six_failures_in_a_row_are_a_provider_that_is_down(database: Database) -> None:
-    ledger, model = ledger_on(database), ScriptedModel(lambda request: failure("server"))
-    for number in range(5):
-        with pytest.raises(CallFailed):
-            await ledger.call(model, ask(str(number)), role="t")
-    with pytest.raises(ProviderFailure, match="6 calls in a row"):
-        await ledger.call(model, ask("5"), role="t")
-
-
-async def test_one_success_starts_the_count_anew(database: Database) -> None:
-    broken = ScriptedModel(lambda request: failure("server"))
-    ledger = ledger_on(database)
-    for number in range(12):
-        with pytest.raises(CallFailed):
-            await ledger.call(broken, ask(str(number)), role="t")
-        if number % 5 == 4:
-            await ledger.call(ScriptedModel(["yes"]), ask(f"between {number}"), role="t")
-
-
-async def test_calls_that_wait_are_not_sent_to_a_provider_that_is_down(database: Database) -> None:
-    ledger, model = ledger_on(database, limiter=Limiter(2)), ScriptedModel(lambda request: failure("connection"))
-    found = await asyncio.gather(
-        *(ledger.call(model, ask(str(number)), role="t") for number in range(100)), return_exceptions=True
-    )
-    assert sum(isinstance(error, ProviderFailure) for error in found) >= 95
-    assert len(rows_of(database, "id")) <= 7  # six, and one that was in flight
-    assert model.calls <= 7 * 5
-
-
-async def test_calls_that_wait_are_not_sent_with_a_refused_key(database: Database) -> None:
-    ledger = ledger_on(database, limiter=Limiter(2))
-    model = ScriptedModel(lambda request: failure("auth", retryable=False))
-    found = await asyncio.gather(
-        *(ledger.call(model, ask(str(number)), role="t") for number in range(50)), return_exceptions=True
-    )
-    assert all(isinstance(error, ProviderFailure) for error in found)
-    assert model.calls <= 3
-
-
-async def test_requests_refused_one_by_one_are_not_a_provider_that_is_down(database: Database) -> None:
-    ledger, refusing = ledger_on(database), ScriptedModel(lambda request: failure("bad_request", retryable=False))
-    await ledger.call(ScriptedModel(["yes"]), ask(), role="t")
-    for number in range(20):
-        with pytest.raises(CallFailed):
-            await ledger.call(refusing, ask(str(number)), role="t")
-
-
-async def test_a_provider_that_takes_no_request_at_all_ends_the_run(database: Database) -> None:
-    """A misspelt model name gives 404 to everything."""
-    ledger, refusing = ledger_on(database), ScriptedModel(lambda request: failure("bad_request", retryable=False))
-    for number in range(5):
-        with pytest.raises(CallFailed):
-            await ledger.call(refusing, ask(str(number)), role="t")
-    with pytest.raises(ProviderFailure):
-        await ledger.call(refusing, ask("5"), role="t")
 
 
 # --- budgets -----------------------------------------------------------------------------------------------------
 
 
 async def test_calls_of_all_roles_share_the_budget(database: Database) -> None:
-    ledger, model = ledger_on(database, budget=Budget(calls=2)), ScriptedModel(lambda request: "yes")
+    ledger, model = make_ledger(database, budget=Budget(calls=2)), ScriptedModel(lambda request: "yes")
     await ledger.call(model, ask("1"), role="target")
     await ledger.call(model, ask("2"), role="critic")
     with pytest.raises(BudgetExhausted):
@@ -487,14 +223,14 @@ async def test_calls_of_all_roles_share_the_budget(database: Database) -> None:
 
 
 async def test_hits_are_free(database: Database) -> None:
-    ledger, model = ledger_on(database, budget=Budget(calls=1)), ScriptedModel(["yes"])
+    ledger, model = make_ledger(database, budget=Budget(calls=1)), ScriptedModel(["yes"])
     for _ in range(3):
         await ledger.call(model, ask(), role="t")
     assert ledger.meter.spent.calls == 1
 
 
 async def test_calls_at_once_do_not_run_over_the_budget(database: Database) -> None:
-    ledger, model = ledger_on(database, budget=Budget(calls=7)), ScriptedModel(lambda request: "yes")
+    ledger, model = make_ledger(database, budget=Budget(calls=7)), ScriptedModel(lambda request: "yes")
     found = await asyncio.gather(
         *(ledger.call(model, ask(str(n)), role="t") for n in range(30)), return_exceptions=True
     )
@@ -504,20 +240,20 @@ async def test_calls_at_once_do_not_run_over_the_budget(database: Database) -> N
 
 async def test_tokens_and_dollars_are_settled_at_what_the_call_took(database: Database) -> None:
     reply = ModelReply(text="yes", usage=Usage(tokens_in=10, tokens_out=2))
-    ledger = ledger_on(database, budget=Budget(tokens=1000, usd=100), price=Price(0.1, 1.0, 0.1))
+    ledger = make_ledger(database, budget=Budget(tokens=1000, usd=100), price=Price(0.1, 1.0, 0.1))
     await ledger.call(ScriptedModel(lambda request: reply), ask(max_tokens=50), role="t")
     assert ledger.meter.spent == Spend(1, 12, 10 * 0.1 + 2 * 1.0)
 
 
 async def test_a_call_that_could_take_more_tokens_than_are_left_is_not_made(database: Database) -> None:
-    ledger, model = ledger_on(database, budget=Budget(tokens=100)), ScriptedModel(["yes"])
+    ledger, model = make_ledger(database, budget=Budget(tokens=100)), ScriptedModel(["yes"])
     with pytest.raises(BudgetExhausted, match="tokens"):
         await ledger.call(model, ask(max_tokens=200), role="t")
     assert model.calls == 0
 
 
 async def test_a_call_that_could_cost_more_than_is_left_is_not_made(database: Database) -> None:
-    ledger, model = ledger_on(database, budget=Budget(usd=0.01), price=Price(0.0, 1e-3, 0.0)), ScriptedModel(["yes"])
+    ledger, model = make_ledger(database, budget=Budget(usd=0.01), price=Price(0.0, 1e-3, 0.0)), ScriptedModel(["yes"])
     with pytest.raises(BudgetExhausted, match="usd"):
         await ledger.call(model, ask(max_tokens=200), role="t")
     assert model.calls == 0
@@ -526,7 +262,7 @@ async def test_a_call_that_could_cost_more_than_is_left_is_not_made(database: Da
 async def test_the_deadline_cuts_calls_off_and_is_not_the_providers_failure(database: Database) -> None:
     async with StubProvider(fault=lambda n, body: Fault("timeout")) as stub:
         model = EndpointModel("endpoint/stub", stub.url, "m")
-        ledger = ledger_on(database, budget=Budget(seconds=0.2), limiter=Limiter(8))
+        ledger = make_ledger(database, budget=Budget(seconds=0.2), limiter=Limiter(8))
         found = await asyncio.gather(
             *(ledger.call(model, ask(str(n)), role="t") for n in range(20)), return_exceptions=True
         )
@@ -537,10 +273,34 @@ async def test_the_deadline_cuts_calls_off_and_is_not_the_providers_failure(data
 
 
 async def test_what_was_never_sent_has_no_row(database: Database) -> None:
-    ledger, model = ledger_on(database, budget=Budget(seconds=1e-9)), ScriptedModel(["yes"])
+    ledger, model = make_ledger(database, budget=Budget(seconds=1e-9)), ScriptedModel(["yes"])
     with pytest.raises(BudgetExhausted, match="seconds"):
         await ledger.call(model, ask(), role="t")
     assert (model.calls, rows_of(database, "id")) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("\u5bff\u9650\u7121", 9), ("1234567890", 10), ("\U0001f9d1" * 3, 12), ("word " * 20, 20)]
+)
+async def test_no_text_takes_more_tokens_than_are_set_aside(database: Database, text: str, tokens: int) -> None:
+    """What the most wasteful tokenizers make of it: a token for every byte, digit or word."""
+    model = ScriptedModel(lambda request: ModelReply(text="a", usage=Usage(tokens_in=tokens, tokens_out=1)))
+    frame = 32 + 8  # what the template may add
+    ledger = make_ledger(database, budget=Budget(tokens=frame + tokens))
+    with pytest.raises(BudgetExhausted):
+        await ledger.call(model, ask(text, max_tokens=1), role="t")
+    assert model.calls == 0
+
+
+async def test_a_schema_and_hidden_reasoning_are_set_aside_too(database: Database) -> None:
+    ledger, plain = make_ledger(database, budget=Budget(tokens=200)), ask(max_tokens=1)
+    await ledger.call(ScriptedModel(["yes"]), plain, role="t")
+    with pytest.raises(BudgetExhausted):
+        await ledger.call(ScriptedModel(["yes"]), ask(max_tokens=1, json_schema={"a": "1" * 200}), role="t")
+    thinker = ScriptedModel(["yes"], name="thinker")
+    thinker.headroom = 200  # type: ignore[attr-defined]  # what reasoning models have
+    with pytest.raises(BudgetExhausted):
+        await ledger.call(thinker, plain, role="t")
 
 
 # --- no secret ---------------------------------------------------------------------------------------------------
@@ -556,7 +316,7 @@ async def test_the_key_is_nowhere_but_in_the_request(
     fault = Fault(status, message=f"the key {SECRET} is odd")
     async with StubProvider(fault=lambda n, body: fault if n <= 1 or status < 429 else None) as stub:
         model = EndpointModel(f"endpoint/{stub.url}#m", stub.url, "m", SECRET)
-        ledger = ledger_on(database)
+        ledger = make_ledger(database)
         said = ""
         try:
             await ledger.call(model, ask(), role="t")
@@ -570,27 +330,3 @@ async def test_the_key_is_nowhere_but_in_the_request(
     assert sent[0] == f"Bearer {SECRET}"
     assert SECRET.encode() not in on_disk
     assert SECRET not in said + caplog.text + printed.out + printed.err
-
-
-@pytest.mark.parametrize(
-    ("text", "tokens"), [("\u5bff\u9650\u7121", 9), ("1234567890", 10), ("\U0001f9d1" * 3, 12), ("word " * 20, 20)]
-)
-async def test_no_text_takes_more_tokens_than_are_set_aside(database: Database, text: str, tokens: int) -> None:
-    """What the most wasteful tokenizers make of it: a token for every byte, digit or word."""
-    model = ScriptedModel(lambda request: ModelReply(text="a", usage=Usage(tokens_in=tokens, tokens_out=1)))
-    frame = 32 + 8  # what the template may add
-    ledger = ledger_on(database, budget=Budget(tokens=frame + tokens))
-    with pytest.raises(BudgetExhausted):
-        await ledger.call(model, ask(text, max_tokens=1), role="t")
-    assert model.calls == 0
-
-
-async def test_a_schema_and_hidden_reasoning_are_set_aside_too(database: Database) -> None:
-    ledger, plain = ledger_on(database, budget=Budget(tokens=200)), ask(max_tokens=1)
-    await ledger.call(ScriptedModel(["yes"]), plain, role="t")
-    with pytest.raises(BudgetExhausted):
-        await ledger.call(ScriptedModel(["yes"]), ask(max_tokens=1, json_schema={"a": "1" * 200}), role="t")
-    thinker = ScriptedModel(["yes"], name="thinker")
-    thinker.headroom = 200  # type: ignore[attr-defined]  # what reasoning models have
-    with pytest.raises(BudgetExhausted):
-        await ledger.call(thinker, plain, role="t")

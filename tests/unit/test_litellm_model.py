@@ -45,17 +45,22 @@ async def test_litellm_answers_and_fails_through_the_same_contract(monkeypatch: 
         return FAULTS[n - 3] if n > 2 else None
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-hush-hush")
-    async with StubProvider(fault=fault, reply=lambda body: "good day to you") as stub:
+    async with StubProvider(fault=fault, reply=lambda body: "good day to you", logprobs={" good": -0.5}) as stub:
         monkeypatch.setenv("OPENAI_API_BASE", f"{stub.url}/v1")
         model = LiteLLMModel("openai/stub")
         assert await model.complete(HELLO) == ModelReply(text="good day to you", usage=Usage(tokens_in=2, tokens_out=4))
-        await model.complete(HELLO.model_copy(update={"json_schema": {"type": "object"}}))
+        likely = await model.complete(
+            HELLO.model_copy(update={"json_schema": {"type": "object"}, "top_logprobs": model.most_logprobs})
+        )
         failures = [await refused(model) for _ in FAULTS]
         await model.aclose()
     assert [failure.kind for failure in failures] == KINDS
     assert failures[0].retry_after == 7.0
     assert stub.requests == 2 + len(FAULTS), "one attempt per call"
     assert "response_format" not in stub.bodies[1], "the stub is not known to take schemas"
+    assert likely.first_token == {" good": -0.5}
+    assert LiteLLMModel("openai/gpt-4o-mini").supports_logprobs
+    assert not any(LiteLLMModel(name).supports_logprobs for name in ("openai/o3-mini", "anthropic/x", "nobody/x"))
     assert not any("hush" in str(failure) for failure in failures)
 
 

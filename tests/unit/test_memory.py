@@ -6,7 +6,7 @@ import pytest
 
 from crito.memory.archive import Archive
 from crito.memory.attempts import Attempt, Attempts
-from crito.memory.lineage import chain, lineage
+from crito.memory.lineage import chain, common_ancestor, lineage
 from crito.records import Candidate
 from crito.tools.database import Database
 from tests.builders import make_candidate, make_examples, make_outcome
@@ -167,3 +167,22 @@ def test_the_order_of_candidates_does_not_change_the_chain() -> None:
 
 def test_parents_that_are_not_there_are_left_out() -> None:
     assert chain(lineage([node("b", "gone")]), "b") == ("b",)
+
+
+def test_the_lowest_common_ancestor_is_where_two_lines_part() -> None:
+    graph = lineage([node("s"), node("a", "s"), node("b", "a"), node("c", "a"), node("d", "c")])
+    assert common_ancestor(graph, "b", "d") == "a"
+    assert common_ancestor(graph, "a", "d") == "a"
+
+
+def test_the_youngest_of_several_lowest_ancestors_is_taken() -> None:
+    rounds = {"s": 0, "a": 1, "b": 2, "x": 3, "y": 3}
+    nodes = [node("s"), node("a", "s"), node("b", "s"), node("x", "a", "b"), node("y", "b", "a")]
+    graph = lineage(n.model_copy(update={"round": rounds[n.id]}) for n in nodes)
+    assert common_ancestor(graph, "x", "y") == "b"
+
+
+def test_strangers_have_no_common_ancestor() -> None:
+    graph = lineage([node("s"), node("t"), node("a", "s"), node("b", "t")])
+    assert common_ancestor(graph, "a", "b") is None
+    assert common_ancestor(graph, "a", "gone") is None

@@ -14,7 +14,8 @@ SECTIONS = st.lists(st.builds(Section, name=NAMES, body=TEXTS | ATOMS), max_size
 )
 DEMOS = st.lists(st.builds(Demo, inputs=st.fixed_dictionaries({"input": TEXTS}), output=TEXTS), max_size=3).map(tuple)
 TEMPLATES = st.sampled_from(["{input}", "Q: {input}", "{{input}} {input}"])
-PROMPTS = st.builds(Prompt, sections=SECTIONS, demos=DEMOS, layout=st.builds(Layout), template=TEMPLATES)
+SAID = st.sampled_from([{}, {"a": "good", "b": "bad"}])
+PROMPTS = st.builds(Prompt, sections=SECTIONS, demos=DEMOS, layout=st.builds(Layout), template=TEMPLATES, words=SAID)
 PATHS = st.sampled_from(
     ["task", "rules", "rules[0]", "rules[1]", "steps[0]", "demos", "demos[0]", "layout.style", "template", "new"]
 )
@@ -231,3 +232,23 @@ def test_what_is_not_frozen_may_change() -> None:
 def test_freezing_the_template_freezes_no_word_of_the_instructions() -> None:
     prompt = Prompt(sections=(Section(name="task", body="Fill the template."),), frozen=("template",))
     assert body(edited(prompt, "replace", "task", "Fill the form."), "task") == "Fill the form."
+
+
+def test_words_are_replaced_as_a_whole() -> None:
+    worded = edited(BASE, "replace", "words", {"one": "A", "two": "B"})
+    assert worded.words == {"one": "A", "two": "B"}
+    assert edited(worded, "replace", "words", {}) == BASE
+
+
+@pytest.mark.parametrize(
+    ("op", "value"),
+    [("replace", {"one": "A", "two": "a"}), ("replace", {"one": ""}), ("replace", "A"), ("delete", None)],
+)
+def test_words_that_cannot_be_told_apart_are_rejected(op: str, value: object) -> None:
+    with pytest.raises(PatchRejected, match="words takes 'replace'"):
+        edited(BASE, op, "words", value)
+
+
+def test_an_edit_of_words_comes_back_from_json() -> None:
+    edit = Edit(op="replace", path="words", value={"inputs": "A", "output": "B"})
+    assert Edit.model_validate_json(edit.model_dump_json()) == edit

@@ -19,7 +19,8 @@ LAYOUTS = st.builds(Layout)
 TEMPLATES = st.sampled_from(
     ["{input}", "Q: {input}\nA:", "{{input}} is {input}", '{"a": {input}}', "{{x}} {input} {{input}}}", "{ {input}"]
 )
-PROMPTS = st.builds(Prompt, sections=SECTIONS, demos=DEMOS, layout=LAYOUTS, template=TEMPLATES)
+SAID = st.sampled_from([{}, {"a": "good", "b": "bad"}])
+PROMPTS = st.builds(Prompt, sections=SECTIONS, demos=DEMOS, layout=LAYOUTS, template=TEMPLATES, words=SAID)
 
 TASK = Section(name="task", body="Name the team.")
 RULES = Section(name="rules", body=("One word.", "Lower case."))
@@ -241,3 +242,33 @@ def test_yaml_is_readable() -> None:
     loaded = yaml.safe_load(Prompt(sections=(RULES,), demos=(DEMO,)).to_yaml())
     assert loaded["sections"] == [{"name": "rules", "body": ["One word.", "Lower case."]}]
     assert Message(role="user", content="x").model_dump() == {"role": "user", "content": "x"}
+
+
+WORDED = Prompt(demos=(DEMO,), words={"billing": "A", "order status": "the shop", "none": "shop"})
+
+
+def test_demonstrations_show_the_word_for_their_label_and_other_outputs_as_they_are() -> None:
+    free = Demo(inputs={"input": "hi"}, output="billing it is")
+    prompt = WORDED.model_copy(update={"demos": (DEMO, free)})
+    assert [content for role, content in shown(prompt) if role == "assistant"] == ["A", "billing it is"]
+    assert [m["content"] for m in prompt.to_messages()][1] == "A"
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ("A", "billing"),
+        ("a.", "billing"),
+        ("The Shop, not A", "order status"),
+        ("shop", "none"),
+        ("workshop", "workshop"),
+        ("billing", "billing"),
+        ("", ""),
+    ],
+)
+def test_an_answer_is_read_as_the_label_of_its_first_whole_word(answer: str, label: str) -> None:
+    assert WORDED.read(answer) == label
+
+
+def test_without_words_an_answer_is_read_as_it_stands() -> None:
+    assert Prompt().read("A") == "A"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from crito.agents.evaluator import Evaluator
 from crito.graph.racing import Standing, contenders_for, race
+from crito.graph.schedules import Schedule
 from crito.memory.archive import Archive
 from crito.prompt import Prompt
 from crito.protocols import Output
@@ -45,14 +46,21 @@ async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
 
 
 async def run_race(
-    archive: Archive, scores: Mapping[str, Sequence[float]], *, rival: float = 0.0, alpha: float = 0.2
+    archive: Archive,
+    scores: Mapping[str, Sequence[float]],
+    *,
+    rival: float = 0.0,
+    schedule: Schedule = "halving",
+    calls: int | None = None,
 ) -> tuple[Standing, int, dict[str, str]]:
     """The race's standing by name, its calls, and the names by id."""
     target = TableTarget(scores)
     contenders: list[Candidate] = [make_candidate(name) for name in scores]
     await archive.record(make_outcome(RIVAL.id, e, rival) for e in EXAMPLES)
     evaluator = Evaluator(target, read_off, archive)
-    standing = await race(evaluator, archive, contenders, RIVAL.id, EXAMPLES, block=8, alpha=alpha)
+    standing = await race(
+        evaluator, archive, contenders, RIVAL.id, EXAMPLES, block=8, alpha=0.2, schedule=schedule, calls=calls
+    )
     return standing, target.calls, {c.id: c.main.instructions() for c in contenders}
 
 
@@ -88,9 +96,17 @@ async def test_the_upper_half_goes_on(archive: Archive) -> None:
     assert calls == 5 * 8 + 3 * 8 + 2 * 8
 
 
-async def test_ties_stay_in_by_order(archive: Archive) -> None:
-    standing, _, names = await run_race(archive, {name: [0.5] * 24 for name in "abcd"}, rival=0.5)
-    assert [names[c] for c in standing.finished] == ["a"]
+async def test_equal_contenders_stay_up_to_half_as_many_again(archive: Archive) -> None:
+    standing, calls, names = await run_race(archive, {name: [0.5] * 24 for name in "abcdefgh"}, rival=0.5)
+    assert [names[c] for c in standing.finished] == ["a", "b", "c", "d"]  # 8, then 4 places and 2 ties, then 3 and 1
+    assert calls == 8 * 8 + 6 * 8 + 4 * 8
+
+
+async def test_equal_contenders_stay_only_while_the_calls_reach(archive: Archive) -> None:
+    reckoned = 8 * 8 + 4 * 8 + 2 * 8
+    standing, calls, names = await run_race(archive, {n: [0.5] * 24 for n in "abcdefgh"}, rival=0.5, calls=reckoned + 8)
+    assert [names[c] for c in standing.finished] == ["a", "b", "c"]
+    assert calls == reckoned + 8
 
 
 async def test_one_contender_answers_everything_unless_it_is_beaten(archive: Archive) -> None:
@@ -108,6 +124,57 @@ async def test_what_failed_in_the_rival_beats_nobody(archive: Archive) -> None:
     evaluator = Evaluator(target, read_off, archive)
     standing = await race(evaluator, archive, [make_candidate("a")], RIVAL.id, EXAMPLES, block=8, alpha=0.2)
     assert len(standing.finished) == 1
+
+
+async def test_in_full_everybody_answers_everything(archive: Archive) -> None:
+    standing, calls, _ = await run_race(archive, {"good": [1.0] * 24, "bad": [0.0] * 24}, rival=0.5, schedule="full")
+    assert (len(standing.finished), standing.dropped, calls) == (2, {}, 48)
+
+
+async def test_the_best_of_a_minibatch_answers_the_rest(archive: Archive) -> None:
+    scores = {"late": [0.0] * 8 + [1.0] * 16, "good": [1.0] * 24, "fair": [0.5] * 24}
+    standing, calls, names = await run_race(archive, scores, schedule="minibatch")
+    assert [names[c] for c in standing.finished] == ["good"]
+    assert set(standing.dropped.values()) == {"not the best of the minibatch of 8 examples"}
+    assert calls == 3 * 8 + 16
+
+
+async def test_blocks_drop_who_is_beaten_and_nobody_else(archive: Archive) -> None:
+    scores = {"good": [1.0] * 24, "like it": [1.0] * 23 + [0.5], "bad": [0.0] * 24}
+    standing, calls, names = await run_race(archive, scores, rival=0.5, schedule="blocks")
+    assert [names[c] for c in standing.finished] == ["good", "like it"]
+    assert {names[c]: why for c, why in standing.dropped.items()} == {"bad": "beaten after 8 examples"}
+    assert calls == 24 + 24 + 8
+
+
+async def test_who_is_hardly_the_best_drops_out(archive: Archive) -> None:
+    scores = {"good": [1.0] * 24, "bad": [0.0, 1.0, 0.0] * 8}
+    standing, calls, names = await run_race(archive, scores, rival=0.5, schedule="best_probability")
+    assert [names[c] for c in standing.finished] == ["good"]
+    assert set(standing.dropped.values()) == {"the best with less than 5% probability after 8 examples"}
+    assert calls == 24 + 8
+
+
+async def test_thompson_spends_its_calls_on_the_promising(archive: Archive) -> None:
+    scores = {"bad": [0.0] * 24, "good": [1.0] * 24, "poor": [0.1] * 24}
+    standing, calls, names = await run_race(archive, scores, schedule="thompson", calls=40)
+    assert [names[c] for c in standing.finished] == ["good"]
+    assert set(standing.dropped) == {c for c in names if names[c] != "good"}
+    assert calls == 40
+
+
+@pytest.mark.parametrize("calls", [24, 31, 60])
+async def test_thompson_always_lets_one_contender_finish(archive: Archive, calls: int) -> None:
+    rng = np.random.default_rng(calls)
+    scores = {f"c{n}": rng.integers(0, 2, 24).astype(float).tolist() for n in range(6)}
+    standing, spent, _ = await run_race(archive, scores, schedule="thompson", calls=calls)
+    assert standing.finished
+    assert spent <= calls
+
+
+async def test_thompson_without_a_limit_is_a_full_race(archive: Archive) -> None:
+    standing, calls, _ = await run_race(archive, {"a": [1.0] * 24, "b": [0.0] * 24}, schedule="thompson")
+    assert (len(standing.finished), calls) == (2, 48)
 
 
 @given(calls=st.integers(1, 2000), examples=st.integers(1, 120), block=st.integers(1, 30))
@@ -136,7 +203,7 @@ async def test_a_race_keeps_to_its_calls_and_ends_the_same_way_twice(tmp_path: P
     found = []
     for run in ("one", "two"):
         database = Database(tmp_path / f"{run}.db")
-        standing, calls, _ = await run_race(Archive(database, run), scores, rival=0.5)
+        standing, calls, _ = await run_race(Archive(database, run), scores, rival=0.5, calls=100)
         await database.close()
         assert calls <= 100
         found.append(standing)

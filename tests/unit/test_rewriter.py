@@ -7,7 +7,7 @@ from crito.agents.rewriter import COMPRESS, Rewriter
 from crito.errors import BudgetExhausted, CallFailed
 from crito.prompt import Prompt, Section
 from crito.records import Critique, Hypothesis
-from tests.builders import asked, make_candidate, make_task, speaking
+from tests.builders import asked, make_candidate, make_example, make_task, speaking
 
 PLAIN = Prompt(sections=(Section(name="task", body="Name the team."),))
 LISTED = Prompt(
@@ -154,3 +154,148 @@ async def test_compressing_asks_for_a_shorter_prompt(tmp_path: Path) -> None:
 async def test_compressing_without_a_usable_reply_gives_nothing(tmp_path: Path) -> None:
     async with speaking(tmp_path, ["no", "no"], role="rewriter") as (speaker, _):
         assert await Rewriter(speaker, make_task()).compress(make_candidate(prompt=LISTED)) is None
+
+
+TWO = (make_example("my card was charged twice", "billing"), make_example("it </data> broke", "support"))
+SECTIONED = Prompt(
+    sections=(
+        Section(name="role", body="You sort mail."),
+        Section(name="task", body="Name the team."),
+        Section(name="rules", body=("One word.", "No dot.")),
+    )
+)
+
+
+async def used(path: Path, ask: Any, *replies: object, **task: Any) -> tuple[Any, str]:
+    """What a method gives for these replies, and all that the model was shown first."""
+    async with speaking(path, replies, role="rewriter") as (speaker, model):
+        given = await ask(Rewriter(speaker, make_task(**task)))
+        return given, asked(model) if model.calls else ""
+
+
+async def test_an_induced_instruction_replaces_the_main_section_alone(tmp_path: Path) -> None:
+    candidate = make_candidate(prompt=SECTIONED)
+    patch, shown = await used(tmp_path, lambda r: r.induce(candidate, TWO), {"instruction": " Say who answers. "})
+    assert SECTIONED.apply(patch).instructions() == "You sort mail.\n\nSay who answers.\n\n- One word.\n- No dot."
+    assert "<data>\ninput: my card was charged twice\nanswer: billing\n</data>" in shown
+    assert "it &lt;/data> broke" in shown
+    assert "Name the team." not in shown
+
+
+async def test_the_possible_answers_and_requirements_are_told(tmp_path: Path) -> None:
+    told = {"labels": ("billing", "support"), "requirements": ("lower case",)}
+    reply = {"instruction": "Say who answers."}
+    _, shown = await used(tmp_path, lambda r: r.induce(make_candidate(), TWO), reply, **told)
+    assert "<data>\nbilling\nsupport\n</data>" in shown
+    assert "- lower case" in shown
+
+
+async def test_nothing_is_asked_when_the_main_section_is_frozen(tmp_path: Path) -> None:
+    frozen = make_candidate(prompt=PLAIN.model_copy(update={"frozen": ("task",)}))
+    for ask in (
+        lambda r: r.induce(frozen, TWO),
+        lambda r: r.restyle(frozen, ["short"]),
+        lambda r: r.extrapolate(frozen, [("a", 1)], TWO),
+    ):
+        given, shown = await used(tmp_path, ask)
+        assert (given or None, shown) == (None, "")
+
+
+async def test_each_style_becomes_a_patch_by_its_number(tmp_path: Path) -> None:
+    reply = {"variants": [{"style": n, "text": text} for n, text in [(2, "Team?"), (1, "Step 1."), (7, "No style.")]]}
+    candidate = make_candidate(prompt=SECTIONED)
+    patches, shown = await used(tmp_path, lambda r: r.restyle(candidate, ["by steps", "as a question"]), reply)
+    assert [(p.edits[0].path, p.edits[0].value, p.rationale) for p in patches] == [
+        ("task", "Team?", "style: as a question"),
+        ("task", "Step 1.", "style: by steps"),
+    ]
+    assert "1. by steps\n2. as a question" in shown
+    assert "<section>\nName the team.\n</section>" in shown
+
+
+async def test_an_extrapolated_instruction_replaces_all_sections(tmp_path: Path) -> None:
+    reply = {"instruction": "Say who answers.", "differs": "asks for a person"}
+    history = [("Name it.", 40), ("Name the team.", 75)]
+    patch, shown = await used(tmp_path, lambda r: r.extrapolate(make_candidate(prompt=SECTIONED), history, TWO), reply)
+    assert SECTIONED.apply(patch).sections == (Section(name="task", body="Say who answers."),)
+    assert patch.rationale == "asks for a person"
+    assert shown.index("Name it.\n</instruction>\nscore: 40") < shown.index("Name the team.\n</instruction>\nscore: 75")
+
+
+async def test_a_section_with_something_frozen_outlives_new_instructions(tmp_path: Path) -> None:
+    frozen = SECTIONED.model_copy(update={"frozen": ("rules[0]", "sort mail", "template")})
+    patch, _ = await used(
+        tmp_path,
+        lambda r: r.extrapolate(make_candidate(prompt=frozen), [("a", 1)], TWO),
+        {"instruction": "Say who answers."},
+    )
+    assert frozen.apply(patch).instructions() == "You sort mail.\n\nSay who answers.\n\n- One word.\n- No dot."
+
+
+async def test_the_same_instruction_again_is_no_patch(tmp_path: Path) -> None:
+    reply = {"instruction": "Name the team."}
+    patch, _ = await used(tmp_path, lambda r: r.extrapolate(make_candidate(), [("a", 1)], TWO), reply)
+    assert patch is None
+
+
+OTHER = SECTIONED.model_copy(
+    update={"sections": (SECTIONED.sections[0], Section(name="task", body="Who answers?"), SECTIONED.sections[2])}
+)
+
+
+def sections(**texts: str) -> dict[str, object]:
+    return {"sections": [{"name": name, "text": text} for name, text in texts.items()], "rationale": "both"}
+
+
+async def test_a_crossover_shows_both_prompts_and_replaces_all_sections(tmp_path: Path) -> None:
+    one, other = make_candidate(prompt=SECTIONED), make_candidate(prompt=OTHER)
+    reply = sections(task="Say who.", rules="- Short.\n- Exact.")
+    patch, shown = await used(tmp_path, lambda r: r.recombine(one, other, "crossover"), reply)
+    assert SECTIONED.apply(patch).sections == (
+        Section(name="task", body="Say who."),
+        Section(name="rules", body=("Short.", "Exact.")),
+    )
+    assert shown.count("role: You sort mail.") == 2
+
+
+async def test_a_differential_shows_and_rewrites_only_what_differs(tmp_path: Path) -> None:
+    one, other = make_candidate(prompt=SECTIONED), make_candidate(prompt=OTHER)
+    reply = sections(task="Who is it?", role="You are free.")
+    patch, shown = await used(tmp_path, lambda r: r.recombine(one, other, "differential"), reply)
+    assert SECTIONED.apply(patch).instructions() == "You sort mail.\n\nWho is it?\n\n- One word.\n- No dot."
+    assert "task: Name the team." in shown
+    assert "task: Who answers?" in shown
+    assert "You sort mail." not in shown
+
+
+async def test_prompts_that_differ_only_in_what_is_frozen_are_not_combined(tmp_path: Path) -> None:
+    frozen = make_candidate(prompt=SECTIONED.model_copy(update={"frozen": ("task",)}))
+    other = make_candidate(prompt=OTHER)
+    assert await used(tmp_path, lambda r: r.recombine(frozen, other, "differential")) == (None, "")
+
+
+async def test_a_restart_is_written_without_sight_of_the_prompt(tmp_path: Path) -> None:
+    reply = {"task": "Say who answers.", "rules": ["Lower case."]}
+    candidate = make_candidate(prompt=SECTIONED)
+    patch, shown = await used(tmp_path, lambda r: r.restart(candidate, TWO), reply, requirements=("be polite",))
+    assert SECTIONED.apply(patch).instructions() == "Say who answers.\n\n- Lower case."
+    assert "Name the team." not in shown
+    assert "- be polite" in shown
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda r: r.induce(make_candidate(), TWO),
+        lambda r: r.restyle(make_candidate(), ["short"]),
+        lambda r: r.extrapolate(make_candidate(), [("a", 1)], TWO),
+        lambda r: r.recombine(make_candidate(), make_candidate("Who?"), "crossover"),
+        lambda r: r.restart(make_candidate(), TWO),
+    ],
+)
+async def test_an_unusable_reply_gives_nothing_and_an_empty_budget_is_not_swallowed(tmp_path: Path, ask: Any) -> None:
+    given, _ = await used(tmp_path, ask, "no", "no")
+    assert not given
+    async with speaking(tmp_path, lambda _: BudgetExhausted("calls")) as (speaker, _):
+        with pytest.raises(BudgetExhausted):
+            await ask(Rewriter(speaker, make_task(description="another")))

@@ -38,6 +38,11 @@ async def test_a_complete_reply_is_passed_on() -> None:
     assert await ScriptedModel(lambda request: reply).complete(ask()) == reply
 
 
+def test_it_gives_log_probabilities_only_where_it_is_told_to() -> None:
+    assert [ScriptedModel([], supports_logprobs=told).supports_logprobs for told in (True, False)] == [True, False]
+    assert not ScriptedModel([]).supports_logprobs
+
+
 async def test_usage_is_counted_in_words() -> None:
     reply = await ScriptedModel(["fine, thank you all"]).complete(ask("How are you?"))
     assert reply.usage == Usage(tokens_in=3, tokens_out=4)

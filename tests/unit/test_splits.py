@@ -5,7 +5,7 @@ import pytest
 
 from crito.errors import BadInput
 from crito.task import Example, Splits, example_id
-from crito.tools.splits import join, split
+from crito.tools.splits import join
 
 
 def rows(number: int, *, labels: Sequence[str] = ("a",), prefix: str = "row") -> list[Example]:
@@ -18,57 +18,57 @@ def sizes(splits: Splits) -> tuple[int, int, int]:
 
 
 def test_the_default_is_forty_thirty_thirty() -> None:
-    assert sizes(split(rows(100))) == (40, 30, 30)
+    assert sizes(join(rows(100))) == (40, 30, 30)
 
 
 def test_every_example_is_in_exactly_one_split() -> None:
-    splits = split(rows(37, labels="abc"))
+    splits = join(rows(37, labels="abc"))
     assert sorted(e.id for e in (*splits.train, *splits.val, *splits.test)) == sorted(e.id for e in rows(37))
 
 
 @pytest.mark.parametrize("number", range(10, 14))
 def test_ten_examples_are_enough_for_three_splits(number: int) -> None:
-    assert min(sizes(split(rows(number)))) >= 3
+    assert min(sizes(join(rows(number)))) >= 3
 
 
 def test_the_order_of_the_rows_does_not_matter() -> None:
     examples = rows(50, labels="abc")
-    assert split(examples) == split(examples[::-1])
+    assert join(examples) == join(examples[::-1])
 
 
 def test_the_seed_decides_the_splits() -> None:
     examples = rows(50)
-    assert split(examples, seed=1) == split(examples, seed=1) != split(examples, seed=2)
+    assert join(examples, seed=1) == join(examples, seed=1) != join(examples, seed=2)
 
 
 def test_every_label_is_spread_evenly() -> None:
-    splits = split(rows(200, labels="aaab"), seed=3)
+    splits = join(rows(200, labels="aaab"), seed=3)
     for part, size in zip((splits.train, splits.val, splits.test), (80, 60, 60), strict=True):
         assert abs(Counter(e.expected for e in part)["b"] - size / 4) <= 1
 
 
 def test_a_label_of_three_rows_is_in_every_split() -> None:
     examples = [*rows(57), *(e.model_copy(update={"expected": "rare"}) for e in rows(3, prefix="rare"))]
-    splits = split(examples)
+    splits = join(examples)
     assert all("rare" in {e.expected for e in part} for part in (splits.train, splits.val, splits.test))
 
 
 def test_the_first_examples_of_a_split_are_balanced_too() -> None:
-    first = split(rows(120, labels="abcd")).val[:8]
+    first = join(rows(120, labels="abcd")).val[:8]
     assert set(Counter(e.expected for e in first).values()) == {2}
 
 
 def test_many_different_answers_are_no_strata() -> None:
-    splits = split(rows(210, labels=[str(i) for i in range(21)]))
+    splits = join(rows(210, labels=[str(i) for i in range(21)]))
     assert len({e.expected for e in splits.train[:21]}) < 21
 
 
 def test_shares_may_be_numbers_of_examples() -> None:
-    assert sizes(split(rows(100), {"train": 20, "val": 30, "test": 10})) == (20, 30, 10)
+    assert sizes(join(rows(100), shares={"train": 20, "val": 30, "test": 10})) == (20, 30, 10)
 
 
 def test_a_tiny_share_still_gets_one_example() -> None:
-    assert sizes(split(rows(20), {"train": 0.98, "val": 0.01, "test": 0.01})) == (18, 1, 1)
+    assert sizes(join(rows(20), shares={"train": 0.98, "val": 0.01, "test": 0.01})) == (18, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_a_tiny_share_still_gets_one_example() -> None:
 )
 def test_shares_that_cannot_be_met_are_refused(shares: dict[str, float], message: str) -> None:
     with pytest.raises(BadInput) as caught:
-        split(rows(100), shares)
+        join(rows(100), shares=shares)
     assert message in str(caught.value)
 
 
 def test_fewer_than_ten_examples_are_told_what_works() -> None:
     with pytest.raises(BadInput, match=r"only 7 examples: Crito needs at least 10 .*`crito evaluate`"):
-        split(rows(7))
+        join(rows(7))
 
 
 def test_given_splits_keep_their_members_whatever_the_shares() -> None:

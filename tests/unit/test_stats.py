@@ -1,9 +1,25 @@
 import time
+from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
-from crito.tools.stats import bootstrap_interval, eliminated, non_inferior, one_sided, paired_test, thompson, wilson
+from crito.tools.stats import (
+    best_probabilities,
+    bootstrap_interval,
+    eliminated,
+    halving_sizes,
+    noise,
+    non_inferior,
+    paired_error,
+    paired_test,
+    thompson,
+    upper_confidence,
+    wilson,
+)
+
+ARMS = (0.3, 0.4, 0.5, 0.6, 0.8)
 
 
 def signs(rng: np.random.Generator, n: int, gain: float, loss: float) -> list[float]:
@@ -12,17 +28,15 @@ def signs(rng: np.random.Generator, n: int, gain: float, loss: float) -> list[fl
 
 def test_three_gains_and_no_loss_have_p_one_quarter() -> None:
     assert paired_test([1, 1, 1, 0, 0]) == pytest.approx(2 / 8)
-    assert one_sided([1, 1, 1, 0, 0]) == pytest.approx(1 / 8)
 
 
 def test_exact_test_counts_sums_of_unequal_differences() -> None:
     # of the 8 sign patterns of (3, 2, 1), the sums 6, 4, -4, -6 are at least as far out as 3 + 2 - 1 = 4
     assert paired_test([0.3, 0.2, -0.1]) == pytest.approx(4 / 8)
-    assert one_sided([0.3, 0.2, -0.1]) == pytest.approx(2 / 8)
 
 
 def test_no_difference_at_all_has_p_one() -> None:
-    assert paired_test([]) == paired_test([0, 0, 0]) == one_sided([0.0]) == 1.0
+    assert paired_test([]) == paired_test([0, 0, 0]) == 1.0
 
 
 def test_the_two_sided_test_does_not_care_for_the_direction() -> None:
@@ -33,7 +47,6 @@ def test_the_two_sided_test_does_not_care_for_the_direction() -> None:
 def test_monte_carlo_agrees_with_the_binomial_distribution() -> None:
     # 15 gains and 5 losses: twice the upper tail of Binomial(20, 1/2) from 15 on is .0414
     assert paired_test([1.0] * 15 + [-1.0] * 5) == pytest.approx(0.0414, abs=0.006)
-    assert one_sided([1.0] * 15 + [-1.0] * 5) == pytest.approx(0.0207, abs=0.005)
 
 
 def test_a_monte_carlo_p_value_is_never_zero_and_repeats_with_its_seed() -> None:
@@ -162,3 +175,120 @@ def test_thompson_tries_untried_arms_alike() -> None:
 def test_thompson_without_arms_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one arm"):
         thompson({}, np.random.default_rng(0))
+
+
+def thompson_pick(rng: np.random.Generator) -> int:
+    """The arm that 100 pulls went to most."""
+    counts = {str(arm): [0.0, 0.0] for arm in range(5)}
+    for _ in range(100):
+        arm = thompson({name: (won, lost) for name, (won, lost) in counts.items()}, rng)
+        counts[arm][int(rng.random() >= ARMS[int(arm)])] += 1
+    return int(max(counts, key=lambda name: sum(counts[name])))
+
+
+def upper_confidence_pick(rng: np.random.Generator) -> int:
+    """The arm that 100 pulls went to most."""
+    won, pulls = np.zeros(5), np.zeros(5, dtype=int)
+    for total in range(100):
+        values = [upper_confidence(won[k] / max(pulls[k], 1), int(pulls[k]), max(total, 1)) for k in range(5)]
+        arm = int(np.argmax(values))
+        pulls[arm] += 1
+        won[arm] += rng.random() < ARMS[arm]
+    return int(np.argmax(pulls))
+
+
+def halving_pick(rng: np.random.Generator) -> int:
+    """What is left after 9 pulls of each arm on the rungs of 5, 3 and 2."""
+    alive, won = list(range(5)), np.zeros(5)
+    for size in halving_sizes(5, 4)[1:]:
+        for arm in alive:
+            won[arm] += rng.binomial(9, ARMS[arm])
+        alive = sorted(alive, key=lambda arm: -won[arm])[:size]
+    return alive[0]
+
+
+@pytest.mark.parametrize("pick", [thompson_pick, upper_confidence_pick, halving_pick])
+def test_the_best_of_five_arms_is_found(pick: Callable[[np.random.Generator], int]) -> None:
+    # 182 to 192 of 200 in 600 trials of each rule; three standard errors of 182 are 12
+    assert sum(pick(np.random.default_rng(seed)) == 4 for seed in range(200)) >= 170
+
+
+def test_the_upper_confidence_bound_is_its_formula() -> None:
+    assert upper_confidence(0.5, 4, 100, 2.0) == pytest.approx(0.5 + 2 * (np.log(100) / 4) ** 0.5)
+    assert upper_confidence(0.0, 0, 10) == float("inf")
+
+
+def test_halving_rounds_up_and_ends_with_one() -> None:
+    assert halving_sizes(5, 5) == [5, 3, 2, 1, 1]
+    assert halving_sizes(0, 2) == [0, 0]
+
+
+def test_the_probability_of_being_the_better_of_two_is_normal() -> None:
+    # differences 1, 0, 0, 0: mean .25, sample variance .25, so z = .25 / sqrt(.25 / 4) = 1
+    rows = {"a": [1.0, 0.5, 0.0, 0.5], "b": [0.0, 0.5, 0.0, 0.5]}
+    assert best_probabilities(rows)["a"] == pytest.approx(NormalDist().cdf(1), abs=0.012)
+
+
+def test_probabilities_of_being_best_are_paired() -> None:
+    # alike up and down with the item: only the small steady difference tells them apart
+    base = [0.0, 0.9, 0.1, 0.8, 0.3, 0.6]
+    assert best_probabilities({"a": [x + 0.05 for x in base], "b": base}) == {"a": 1.0, "b": 0.0}
+
+
+def test_equal_candidates_share_a_first_place_in_full() -> None:
+    found = best_probabilities({"a": [1.0, 0.0], "b": [1.0, 0.0], "c": [0.0, 0.0]})
+    assert found["a"] == found["b"] == pytest.approx(NormalDist().cdf(1), abs=0.012)  # of c they are better at z = 1
+    assert best_probabilities({"a": [1.0, 1.0], "b": [1.0, 1.0]}) == {"a": 1.0, "b": 1.0}
+
+
+def test_probabilities_repeat_with_their_seed_and_need_two_items() -> None:
+    rows = {"a": [1.0, 0.0, 1.0], "b": [0.0, 1.0, 1.0]}
+    assert best_probabilities(rows, seed=3) == best_probabilities(rows, seed=3)
+    for bad in ({"a": [1.0]}, {"a": [1.0, 0.0], "b": [1.0]}):
+        with pytest.raises(ValueError, match="at least 2 items"):
+            best_probabilities(bad)
+
+
+def test_noise_is_the_pooled_variance_within_examples() -> None:
+    assert noise([[0.0, 1.0], [1.0, 1.0, 1.0], [0.5], []]) == pytest.approx(0.5 / 3)
+    with pytest.raises(ValueError, match="at least twice"):
+        noise([[1.0], [0.0], []])
+
+
+def repeated(rng: np.random.Generator, examples: int, samples: int) -> tuple[list[list[float]], list[list[float]]]:
+    """Repeats of two equally good prompts: noise .16 each, differences of variance .09 from example to example."""
+    base, tilt = rng.normal(0.5, 0.2, examples), rng.normal(0, 0.3, examples)
+    first, second = ((base + sign * tilt / 2)[:, None] + rng.normal(0, 0.4, (examples, samples)) for sign in (1, -1))
+    return first.tolist(), second.tolist()
+
+
+def test_noise_is_found_again_in_simulated_repeats() -> None:
+    rng = np.random.default_rng(0)
+    assert np.mean([noise(repeated(rng, 30, 3)[0]) for _ in range(200)]) == pytest.approx(0.16, abs=0.006)
+
+
+def test_the_paired_error_foretells_what_repeats_bring() -> None:
+    rng = np.random.default_rng(1)
+    pairs = [repeated(rng, 30, 4) for _ in range(200)]
+    for samples in (1, 4, 16):
+        truth = ((0.09 + 2 * 0.16 / samples) / 30) ** 0.5
+        found = np.mean([paired_error(first, second, samples=samples) for first, second in pairs])
+        assert found == pytest.approx(truth, rel=0.06)
+
+
+def test_averaged_repeats_keep_the_coverage_of_the_interval() -> None:
+    rng = np.random.default_rng(2)
+    covered = 0
+    for seed in range(150):
+        first, second = repeated(rng, 30, 4)
+        differences = [float(np.mean(a) - np.mean(b)) for a, b in zip(first, second, strict=True)]
+        low, high = bootstrap_interval(differences, seed=seed)
+        covered += low <= 0 <= high
+    assert covered / 150 >= 0.88
+
+
+def test_a_paired_error_needs_repeats_and_two_examples() -> None:
+    with pytest.raises(ValueError, match="at least 2 examples"):
+        paired_error([[1.0, 0.0]], [[1.0, 1.0]], samples=1)
+    with pytest.raises(ValueError, match="at least twice"):
+        paired_error([[1.0], [0.0]], [[1.0], [1.0]], samples=1)

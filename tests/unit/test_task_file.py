@@ -175,6 +175,11 @@ def test_given_labels_make_the_metric_label(tmp_path: Path) -> None:
     assert (task.metric, task.labels) == ("label", teams)
 
 
+def test_labels_are_sampled_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    assert load_task(folder(tmp_path)).scoring == "sampled"
+    assert load_task(folder(tmp_path, "scoring: calibrated")).scoring == "calibrated"
+
+
 def test_more_than_twenty_labels_must_be_listed(tmp_path: Path) -> None:
     path = folder(tmp_path, "metric: label", teams=tuple(f"t{i}" for i in range(21)))
     assert "'labels' is missing and 'team' has 21 different values" in problem(path)

@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 
 from crito.errors import BadInput
+from crito.memory.archive import Archive
 from crito.memory.attempts import Attempt
+from crito.report import trace_lines
 from crito.result import Result
 from crito.runs import opened
 from crito.tools.database import Database, calls, spans
+from crito.tools.telemetry import Tracer
 from crito.trace import Step, Trace, by_role, read_trace
+from tests.builders import make_candidate, make_task
 from tests.toy_run import finished
 
 Done = tuple[Path, Result]
@@ -142,6 +146,67 @@ def test_a_candidate_whose_worker_left_no_span_is_still_shown(tmp_path: Path) ->
     (step,) = after.rounds[0].steps
     assert step.operator == ""
     assert step.proposals == before.rounds[0].steps[0].proposals
+
+
+async def talked(path: Path, *said: tuple[str, dict[str, str | list[str]]]) -> Trace:
+    """The trace of a run in which one socratic step consists of these agents' spans."""
+    database = Database(path)
+    database.add_run("r", name="toy", preset="{}", task=make_task().model_dump_json())
+    candidate = make_candidate("Name the one team.", parents=("seed",), round=1)
+    await Archive(database, "r").add(candidate)
+    tracer = Tracer(database, "r")
+    with tracer.span("invoke_agent", "socratic", round=1, parent="seed") as step:
+        step.set_attribute("crito.proposed", [candidate.id])
+        for agent, attributes in said:
+            with tracer.span("invoke_agent", agent) as span:
+                for name, value in attributes.items():
+                    span.set_attribute(f"crito.{name}", value)
+    tracer.shutdown()
+    await database.close()
+    with opened(path) as written:
+        return read_trace(written, "r")
+
+
+async def test_a_dialogue_is_told_turn_by_turn(tmp_path: Path) -> None:
+    trace = await talked(
+        tmp_path / "crito.db",
+        ("teacher", {"questions": ["Is it nice?", "What decides?"]}),
+        ("critic", {"ruling": ["beside the point", "may be asked"], "suggestion": "ask about refunds"}),
+        ("student", {"answer": "refunds were open"}),
+    )
+    (step,) = trace.rounds[0].steps
+    assert [(said.agent, said.text) for said in step.dialogue] == [
+        ("teacher", "Is it nice?"),
+        ("teacher", "What decides?"),
+        ("critic", "question 1: beside the point"),
+        ("critic", "question 2: may be asked"),
+        ("critic", "suggests: ask about refunds"),
+        ("student", "refunds were open"),
+    ]
+    assert step.unusable == ""
+
+
+async def test_the_text_of_a_trace_shows_questions_ruling_and_answer(tmp_path: Path) -> None:
+    trace = await talked(
+        tmp_path / "crito.db",
+        ("teacher", {"questions": ["What\ndecides?"]}),
+        ("critic", {"ruling": ["may be asked"], "suggestion": ""}),
+        ("student", {"answer": ""}),
+    )
+    lines = [str(line) for line in trace_lines(trace, tmp_path / "crito.db")]
+    start = lines.index("  socratic on seed")
+    assert lines[start + 1 : start + 4] == [
+        "    teacher: What decides?",
+        "    critic: question 1: may be asked",
+        "    student: edits the prompt",
+    ]
+
+
+async def test_an_agent_whose_reply_was_of_no_use_is_named(tmp_path: Path) -> None:
+    trace = await talked(tmp_path / "crito.db", ("teacher", {"unusable": "questions: too many"}))
+    assert trace.rounds[0].steps[0].unusable == "teacher: questions: too many"
+    lines = [str(line) for line in trace_lines(trace, tmp_path / "crito.db")]
+    assert "    a reply was of no use: teacher: questions: too many" in lines
 
 
 def test_an_unknown_run_is_refused(done: Done) -> None:

@@ -1,0 +1,195 @@
+"""Commands that compare methods: ``crito bench`` and ``crito presets``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crito.errors import BadInput, Interrupted, ProviderFailure
+
+if TYPE_CHECKING:
+    from crito.bench import Bench
+    from crito.bench_cells import CellResult
+    from crito.bench_figures import Figures
+    from crito.bench_folder import BenchFolder
+    from crito.graph.preset import Preset
+    from crito.task import Task
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
+_OUTPUT = Path(".crito/bench")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(bench)
+    app.command()(presets)
+
+
+def bench(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER", help="Tasks: folders with task.json and train|val|test.jsonl, or TASK.yaml files."
+        ),
+    ],
+    *,
+    presets: Annotated[
+        str, typer.Option(metavar="A,B", help="Methods; default-demos is default without demos. See: crito presets")
+    ] = "default",
+    tasks: Annotated[str, typer.Option(metavar="X,Y", help="Tasks by folder name; all by default.")] = "",
+    seeds: Annotated[str, typer.Option(metavar="N,M", help="One run for each.")] = "0,1,2",
+    calls: Annotated[int | None, typer.Option(metavar="N", help="The most calls of one search.")] = None,
+    tokens: Annotated[int | None, typer.Option(metavar="N", help="The most tokens of one search, in and out.")] = None,
+    usd: Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars of one search.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="In place of the tasks' models.")] = None,
+    agent_model: Annotated[str | None, typer.Option(metavar="NAME", help="Who speaks for the agents.")] = None,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the bench is kept, and goes on.")] = _OUTPUT,
+    parallel: Annotated[int, typer.Option(metavar="N", help="Runs at the same time.", min=1)] = 1,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Compare methods on your tasks, each search with the same budget.
+
+    The verdicts on the whole test splits come on top of it. Started again, it goes on where it stopped.
+    """
+    unit, limit = _limit({"calls": calls, "tokens": tokens, "usd": usd})
+    from crito.bench import Bench
+    from crito.bench_folder import BenchFolder
+    from crito.bench_tasks import places
+    from crito.bench_tasks import tasks as load
+    from crito.graph.presets import preset
+
+    chosen = {name: preset(name) for name in _listed(presets, "--presets")}
+    loaded = load(folders, _names(tasks), model=model, agent_model=agent_model)
+    _make_importable(loaded, places(folders))
+    wanted = Bench(presets=chosen, tasks=loaded, seeds=_seeds(seeds), unit=unit, limit=limit)
+    folder = BenchFolder(output)
+    folder.check(wanted.terms)
+    wanted.check()
+    given: dict[str, object] = {"presets": presets, "tasks": tasks, "seeds": seeds, unit: f"{limit:g}"}
+    given |= {"model": model, "agent-model": agent_model, "output": output, "parallel": parallel}
+    found = _measure(wanted, folder, parallel=parallel, quiet=quiet, again=_command(folders, given))
+    _report(wanted, found, folder, as_json=as_json)
+
+
+def presets(*, as_json: AsJson = False) -> None:
+    """List the methods that a search can follow, with their settings."""
+    from crito.graph.presets import PRESETS
+
+    if as_json:
+        typer.echo(json.dumps([preset.model_dump(mode="json") for preset in PRESETS.values()], indent=2))
+        return
+    for preset in PRESETS.values():
+        typer.echo("\n".join(_described(preset)))
+
+
+def _described(preset: Preset) -> list[str]:
+    """Name and words of a preset, then its stages and the settings in which it differs from the ordinary."""
+    lines = [preset.name]
+    for key, value in preset.model_dump(exclude={"name"}, exclude_defaults=True).items():
+        if isinstance(value, list | tuple):
+            lines += [f"  {_words(part)}" for part in value]
+        else:
+            lines.append(f"  {key.replace('_', ' ')}: {value}")
+    return lines
+
+
+def _words(part: Mapping[str, Any]) -> str:
+    named = (f"{key} {' '.join(v) if isinstance(v, list | tuple) else v}" for key, v in part.items() if key != "name")
+    return f"stage {part['name']}: {', '.join(named)}"
+
+
+def _measure(wanted: Bench, folder: BenchFolder, *, parallel: int, quiet: bool, again: str) -> list[CellResult]:
+    from crito.bench import BenchRun
+    from crito.bench_progress import BenchProgress
+    from crito.interrupt import run_stoppably
+
+    with BenchProgress(wanted.cells, quiet=quiet) as progress:
+        run = BenchRun(wanted, folder, parallel=parallel, listener=progress)
+
+        async def work(started: Any) -> list[CellResult]:
+            started(run)
+            return await run.start()
+
+        try:
+            found = run_stoppably(work, progress.say)
+        except (Interrupted, ProviderFailure) as error:
+            reason = str(error).split("; go on with: ")[0]
+            raise type(error)(f"{reason}; go on with: {again}") from error
+    return found
+
+
+def _report(wanted: Bench, found: Sequence[CellResult], folder: BenchFolder, *, as_json: bool) -> None:
+    from crito.bench_figures import figures
+    from crito.bench_plot import plot
+    from crito.bench_report import print_figures
+    from crito.report import stdout
+
+    shown = figures(found)
+    text = json.dumps(_as_json(wanted, found, shown), indent=2)
+    folder.replace("results.json", text)
+    try:
+        plot(shown, folder.path / "bench.html")
+    except BadInput as error:
+        typer.echo(f"crito: {error}", err=True)
+    if as_json:
+        typer.echo(text)
+    else:
+        print_figures(stdout(), shown)
+        typer.echo(f"all cells: {folder.path / 'results.json'}")
+
+
+def _as_json(wanted: Bench, found: Sequence[CellResult], shown: Figures) -> dict[str, Any]:
+    return {
+        "terms": wanted.terms.model_dump(mode="json"),
+        **shown.model_dump(mode="json"),
+        "cells": [result.model_dump(mode="json", exclude={"scores"}) for result in found],
+    }
+
+
+def _limit(given: Mapping[str, float | None]) -> tuple[str, float]:
+    limits = {unit: limit for unit, limit in given.items() if limit is not None}
+    if len(limits) != 1:
+        raise BadInput("budget: give each search one limit: --calls N, --tokens N or --usd X")
+    unit, limit = limits.popitem()
+    if not 0 < limit < float("inf"):
+        raise BadInput(f"--{unit} {limit:g}: must be above 0")
+    return unit, limit
+
+
+def _names(text: str) -> list[str]:
+    return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+
+
+def _listed(text: str, option: str) -> list[str]:
+    names = _names(text)
+    if not names:
+        raise BadInput(f"{option}: names nothing; give names with commas between them")
+    return names
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(name) for name in _listed(text, "--seeds")))
+    except ValueError:
+        raise BadInput(f"--seeds {text}: must be whole numbers with commas between them, such as 0,1,2") from None
+
+
+def _command(folders: Sequence[Path], given: Mapping[str, object]) -> str:
+    """The command that goes on with a bench."""
+    options = [word for key, value in given.items() if value not in ("", None) for word in (f"--{key}", str(value))]
+    return shlex.join(["crito", "bench", *map(str, folders), *options])
+
+
+def _make_importable(tasks: Mapping[str, Task], files: Mapping[str, Path]) -> None:
+    """Let a metric ``module:function`` be found beside its TASK.yaml."""
+    for name, task in tasks.items():
+        if ":" in task.metric:
+            sys.path.insert(0, os.fspath(files[name].resolve().parent))

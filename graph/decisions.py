@@ -1,0 +1,169 @@
+"""The second half of a round: remember what came of it, and decide how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from crito.graph.acceptance import better, cheaper
+from crito.graph.allowance import as_state, calls_left, verdict_reserve
+from crito.graph.deps import Deps
+from crito.graph.operators.catalogue import OPERATORS
+from crito.graph.preset import Stage
+from crito.graph.state import RunState
+from crito.memory.attempts import Attempt, Fate
+from crito.memory.selection import costs, survivors
+from crito.records import Plan
+
+
+async def remember(state: RunState, runtime: Runtime[Deps]) -> RunState:
+    """Accept who beat the incumbent; write down what came of every proposal."""
+    deps = runtime.context
+    incumbent = state["incumbent"]
+    stage = deps.preset.stages[state["stage"]]
+    accepted = _accepted(deps, state, stage)
+    best = max(accepted, key=lambda c: deps.archive.gain(c, incumbent, deps.val), default=incumbent)
+    if stage.accept == "cheaper" and accepted:
+        best = min(accepted, key=lambda c: tokens_per_use(deps, c))
+    await deps.attempts.record(*_attempts(deps, state, accepted))
+    pool = survivors(
+        deps.preset.parents,
+        deps.archive,
+        [*state["pool"], *state["alive"]],
+        deps.val,
+        deps.preset.pool,
+        gamma=deps.preset.length_price,
+        reference=max(1.0, costs(deps.archive, deps.seed, deps.val)[0]),
+    )
+    deps.notify({"event": "best", "candidate": best, "score": deps.archive.mean(best, deps.val)})
+    return {
+        "incumbent": best,
+        "pool": list(dict.fromkeys([*pool, best])),
+        "seen": [*state["seen"], *state["proposals"]],
+        **_learned(deps, state, accepted),
+        "stale": 0 if best != incumbent else state["stale"] + 1,
+        "spent": as_state(deps.ledger.meter.spent),
+    }
+
+
+async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["plan", "verdict"]]:
+    """Go on, change the stage, or end: no calls left, nothing left to gain, or nothing found for a while."""
+    deps = runtime.context
+    used = tokens_per_use(deps, deps.seed) + tokens_per_use(deps, state["incumbent"])
+    reserve = verdict_reserve(deps.verdict, len(deps.test), used)
+    deps.ledger.meter.keep_for_verdict(reserve)
+    left = calls_left(deps.task.budget, state["spent"], reserve)
+    total = left + int(state["spent"]["calls"])
+    if deps.preset.calls is not None:
+        total = min(total, deps.preset.calls)
+        left = min(left, total - int(state["spent"]["calls"]))
+    if left < len(deps.val) or deps.ledger.meter.seconds_left() <= 0:
+        return Command(update={"stopped": "the budget of the search is used up"}, goto="verdict")
+    following = _following(deps, state, left, total)
+    if following is None:
+        return Command(update={"stopped": "no further gain was found"}, goto="verdict")
+    calls = min(left, max(len(deps.val), int(deps.preset.stages[following].share * total)))
+    begun = state["stage_rounds"] + 1 if following == state["stage"] else 1
+    update: RunState = {"stage": following, "stage_rounds": begun, "round": state["round"] + 1, "calls": calls}
+    return Command(update=update, goto="plan")
+
+
+def _following(deps: Deps, state: RunState, left: int, total: int) -> int | None:
+    """Index of the stage of the next round: this one, a later one, or None at the end.
+
+    Once every validation example is right, only stages that make the prompt cheaper are left to do.
+    """
+    stages = deps.preset.stages
+    now = stages[state["stage"]]
+    perfect = set(deps.archive.values(state["incumbent"], deps.val)) == {1.0}
+    wanted = [i for i, stage in enumerate(stages) if not perfect or stage.accept == "cheaper"]
+    more = state["stage_rounds"] < now.rounds and state["stale"] < now.patience and left > now.reserve * total
+    if more and state["stage"] in wanted:
+        return state["stage"]
+    return next((i for i in wanted if i > state["stage"]), None)
+
+
+def tokens_per_use(deps: Deps, candidate: str) -> float:
+    """Mean tokens in and out of one use, over the validation examples that the candidate answered."""
+    found = (deps.archive.outcome(candidate, e.id) for e in deps.val)
+    used = [o.usage.tokens_in + o.usage.tokens_out for o in found if o is not None and o.score is not None]
+    if any(used):
+        return sum(used) / len(used)
+    return float(deps.prompt_tokens(deps.archive.candidate(candidate).main))  # a program does not say what it used
+
+
+def _accepted(deps: Deps, state: RunState, stage: Stage) -> list[str]:
+    """Winners that are better than the incumbent, or cheaper and not inferior, as the stage wants it."""
+    found = []
+    for candidate in state["alive"]:
+        differences = deps.archive.differences(candidate, state["incumbent"], deps.val)
+        if stage.accept == "cheaper":
+            saved = tokens_per_use(deps, state["incumbent"]) - tokens_per_use(deps, candidate)
+            accepted = cheaper(differences, saved, deps.preset.margin)
+        else:
+            accepted = better(differences)
+        if accepted:
+            found.append(candidate)
+    return found
+
+
+def _attempts(deps: Deps, state: RunState, accepted: Sequence[str]) -> list[Attempt]:
+    made = []
+    for candidate in (deps.archive.candidate(c) for c in state["proposals"]):
+        if candidate.id in state["seen"]:
+            continue
+        fate: Fate = "accepted" if candidate.id in accepted else "not_better"
+        reason = ""
+        if candidate.id in state["rejected"]:
+            fate, reason = state["rejected"][candidate.id]  # type: ignore[assignment]  # written by this module alone
+        differences = deps.archive.differences(candidate.id, state["incumbent"], deps.val)
+        made.append(
+            Attempt(
+                candidate=candidate.id,
+                parent=candidate.parents[0] if candidate.parents else None,
+                round=state["round"],
+                operator=candidate.operator,
+                author=candidate.author,
+                hypothesis=candidate.hypothesis,
+                fate=fate,
+                reason=reason,
+                gain=sum(differences) / len(differences) if differences else None,
+                n=len(differences),
+            )
+        )
+    return made
+
+
+def _learned(deps: Deps, state: RunState, accepted: Sequence[str]) -> RunState:
+    """Posteriors of operators and authors after this round.
+
+    A step earns the best accepted gain of its candidates per token that they took of the target, as a share of the
+    most that any step of the run has earned so far. Shares update a Beta posterior like coin flips with that mean
+    (Agrawal & Goyal 2012).
+    """
+    plan = Plan.model_validate(state["plan"])
+    earned = [_earned(deps, state, index, accepted) for index in range(len(plan.steps))]
+    rate = max([state["rate"], *earned])
+    operators = {name: list(arm) for name, arm in state["operators"].items()}
+    authors = {name: list(arm) for name, arm in state["authors"].items()}
+    for step, value in zip(plan.steps, earned, strict=True):
+        share = value / rate if rate > 0 else 0.0
+        for arms, name, prior in (
+            (operators, step.operator, OPERATORS[step.operator].prior),
+            (authors, step.author, (0.0, 0.0)),
+        ):
+            won, lost = arms.get(name, prior)
+            arms[name] = [won + share, lost + 1 - share]
+    return {"operators": operators, "authors": authors, "rate": rate}
+
+
+def _earned(deps: Deps, state: RunState, step: int, accepted: Sequence[str]) -> float:
+    """Gain per token of one step of this round."""
+    made = [candidate for candidate, index in state["proposals"].items() if index == step]
+    gains = [deps.archive.gain(c, state["incumbent"], deps.val) for c in made if c in accepted]
+    found = (deps.archive.outcome(c, example.id) for c in made for example in deps.val)
+    tokens = sum(o.usage.tokens_in + o.usage.tokens_out for o in found if o is not None)
+    return max([0.0, *gains]) / max(tokens, 1)

@@ -1,0 +1,29 @@
+"""The opening: baselines and a spread of candidates around the seed, raced before anything is planned."""
+
+from __future__ import annotations
+
+from crito.graph.deps import Deps
+from crito.graph.operators import demonstrations
+from crito.graph.operators.assignment import Assignment
+from crito.prompt import Prompt
+from crito.records import Candidate, candidate_id
+
+
+async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
+    """The null prompt, then demonstrations x answer rule x answer cue x place of the instructions.
+
+    Raises:
+        BudgetExhausted: Harvesting reasoning does not fit into the budget.
+    """
+    seed = assignment.parent
+    return [*null(seed), *await demonstrations.opening(deps, seed, assignment.count - 1)]
+
+
+def null(seed: Candidate) -> list[Candidate]:
+    """The null prompt: the bare input. What it reaches owes nothing to the instructions."""
+    prompts = {name: Prompt(template=prompt.template) for name, prompt in seed.prompts.items()}
+    if any(prompt.frozen for prompt in seed.prompts.values()) or candidate_id(prompts) == seed.id:
+        return []
+    bare = Candidate(id=candidate_id(prompts), prompts=prompts, parents=(seed.id,), operator="null")
+    patch = seed.main.diff(bare.main).model_copy(update={"rationale": "the input alone, as a baseline"})
+    return [bare.model_copy(update={"patch": patch, "hypothesis": patch.rationale})]

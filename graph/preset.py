@@ -1,0 +1,93 @@
+"""What a preset is made of: stages with operators, an archive, a schedule of races and rules of acceptance."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from crito.graph.schedules import Schedule
+from crito.memory.selection import Kind
+
+
+class Stage(BaseModel):
+    """Rounds of one kind.
+
+    Attributes:
+        name: What the trace calls it.
+        operators: Operators that its rounds choose from.
+        steps: Steps, and so workers, of one round; each has an operator and a parent.
+        count: Candidates that one step is to propose; None for as many as the round's calls reach for.
+        share: Share of the search budget for one round.
+        rounds: The most rounds.
+        patience: Rounds in a row without a new incumbent after which the next stage begins.
+        accept: ``better``: strictly positive paired difference; ``cheaper``: fewer tokens and not inferior.
+        reserve: Share of the search budget that is left to later stages.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    operators: tuple[str, ...] = Field(min_length=1)
+    steps: int = Field(default=1, gt=0)
+    count: int | None = Field(default=None, gt=0)
+    share: float = Field(default=0.2, gt=0, le=1)
+    rounds: int = Field(default=1, gt=0)
+    patience: int = Field(default=1, gt=0)
+    accept: Literal["better", "cheaper"] = "better"
+    reserve: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Preset(BaseModel):
+    """Settings of a search: a method is a preset, not a code path.
+
+    Attributes:
+        source: Where the method is published; empty for ours.
+        about: What it does, in a sentence.
+        kept: Where the published form is flawed: which of our guards is kept in its place.
+        stages: One after the other.
+        parents: How parents are drawn from the pool, and who stays in it.
+        pool: Candidates that may become parents at most.
+        schedule: How contenders race.
+        block: Validation examples of one race block, and of a minibatch.
+        alpha: Level of the paired tests that eliminate a candidate from a race.
+        margin: How much a cheaper prompt may lose (non-inferiority).
+        length_price: What a prompt as long as the seed costs in score, in choosing survivors (CAPO's gamma).
+        gate: Whether a patch must mend a cited failure, and break no cited success, before it is raced.
+        taxonomy: Whether diagnoses of failures are shown to the critic and answered by edits in code.
+        planner: Who chooses the operators: the ``bandit`` with the model's advice, or a draw at ``random``.
+        own_outputs: Whether demonstrations show the target's own correct outputs where the task has reasoning.
+        likelihood: Whether a task's scoring by likelihood is followed.
+        calls: The most calls of the search, whatever the budget allows; None for no such limit.
+        agents: Whether the method is nothing without a capable agent model.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    source: str = ""
+    about: str
+    kept: str = ""
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    parents: Kind = "instance_pareto"
+    pool: int = Field(default=12, gt=0)
+    schedule: Schedule = "halving"
+    block: int = Field(default=8, gt=0)
+    alpha: float = Field(default=0.2, gt=0, lt=0.5)
+    margin: float = Field(default=0.02, ge=0)
+    length_price: float = Field(default=0.0, ge=0)
+    gate: bool = True
+    taxonomy: bool = True
+    planner: Literal["bandit", "random"] = "bandit"
+    own_outputs: bool = True
+    likelihood: bool = True
+    calls: int | None = Field(default=None, gt=0)
+    agents: bool = False
+
+    @property
+    def rounds(self) -> int:
+        """The most rounds of all stages together."""
+        return sum(stage.rounds for stage in self.stages)
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Every operator of any stage, once."""
+        return tuple(dict.fromkeys(name for stage in self.stages for name in stage.operators))

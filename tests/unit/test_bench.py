@@ -1,0 +1,237 @@
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crito.bench import Bench, BenchRun
+from crito.bench_cells import Cell, CellResult
+from crito.bench_folder import BenchFolder
+from crito.bench_tasks import tasks
+from crito.errors import BadInput, CallFailed, Interrupted, ProviderFailure
+from crito.graph.checks import checked
+from crito.graph.presets import DEFAULT
+from crito.graph.wiring import Parts
+from crito.protocols import ModelReply, ModelRequest
+from crito.tools.limits import fit
+from crito.tools.run_lock import run_lock
+from crito.tools.scripted_model import ScriptedModel
+from tests.toy_bench import data_folder, result
+from tests.toy_run import target, toy_model
+
+OTHER = DEFAULT.model_copy(update={"name": "other", "alpha": 0.1})
+Answer = Callable[[ModelRequest], str | ModelReply | Exception]
+
+
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedModel]:
+    """Every model that was asked for; each run has one of its own."""
+    return use(monkeypatch, target)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> list[ScriptedModel]:
+    made: list[ScriptedModel] = []
+
+    def resolve(name: str, concurrency: int) -> ScriptedModel:
+        made.append(toy_model(answer))
+        return made[-1]
+
+    monkeypatch.setattr("crito.graph.wiring.resolve", resolve)
+    return made
+
+
+def paid(models: list[ScriptedModel]) -> int:
+    return sum(model.calls for model in models)
+
+
+def bench(folder: Path, *names: str, **fields: Any) -> Bench:
+    given = {"presets": {"default": DEFAULT}, "seeds": (0,), "unit": "calls", "limit": 150}
+    loaded = tasks([data_folder(folder, *names)], model="scripted/toy")
+    return Bench(**{**given, "tasks": loaded, **fields})
+
+
+def start(
+    wanted: Bench, path: Path, *, parallel: int = 1, listener: Any = lambda cell, event: None
+) -> list[CellResult]:
+    return asyncio.run(BenchRun(wanted, BenchFolder(path), parallel=parallel, listener=listener).start())
+
+
+@pytest.mark.parametrize(("unit", "limit"), [("calls", 150), ("calls", 151.0), ("tokens", 9_999), ("usd", 0.0321)])
+def test_the_verdict_on_the_whole_test_split_comes_on_top(
+    tmp_path: Path, models: list[ScriptedModel], unit: str, limit: float
+) -> None:
+    wanted = bench(tmp_path, "a", unit=unit, limit=limit)
+    priced = {name: t.model_copy(update={"prices": {"scripted/toy": (1.0, 1.0)}}) for name, t in wanted.tasks.items()}
+    task = wanted.model_copy(update={"tasks": priced}).task("a", 3)
+    found = checked(task, Parts())
+    cut, verdict = fit(found.task, *found.prices)
+    assert len(cut.splits.test) == 13
+    assert getattr(task.budget, unit) == pytest.approx(limit + getattr(verdict, unit))
+    assert task.seed == 3
+
+
+@pytest.mark.parametrize(("unit", "limit", "words"), [("calls", 5, "too few"), ("usd", 1.0, "no known price")])
+def test_a_budget_that_cannot_work_is_refused_with_the_task(
+    tmp_path: Path, models: list[ScriptedModel], unit: str, limit: float, words: str
+) -> None:
+    with pytest.raises(BadInput, match=f"task a: .*{words}"):
+        bench(tmp_path, "a", unit=unit, limit=limit).check()
+    assert paid(models) == 0
+
+
+def test_every_cell_has_its_search_held_out_scores_and_spend(tmp_path: Path, models: list[ScriptedModel]) -> None:
+    found = start(bench(tmp_path, "a", "b", seeds=(0, 1)), tmp_path / "out")
+    assert [cell.cell for cell in found] == [("default", t, s) for s in (0, 1) for t in ("a", "b")]
+    for cell in found:
+        assert cell.test_score == pytest.approx(sum(cell.scores.values()) / len(cell.scores))
+        assert cell.test_score > cell.seed_score
+        assert 0 < cell.target.calls + cell.agents.calls <= 150
+        assert cell.prompt_tokens > 0
+
+
+def test_the_spend_of_a_cell_is_that_of_its_search_without_the_verdict(
+    tmp_path: Path, models: list[ScriptedModel]
+) -> None:
+    (found,) = start(bench(tmp_path, "a"), tmp_path / "out")
+    database = BenchFolder(tmp_path / "out").database(found.cell)
+    (rows,) = sqlite3.connect(database).execute("select count(*) from calls").fetchone()
+    assert found.target.calls + found.agents.calls == rows - 2 * 13
+
+
+def test_runs_do_not_share_their_cache(tmp_path: Path, models: list[ScriptedModel]) -> None:
+    first, second = start(bench(tmp_path, "a", presets={"default": DEFAULT, "again": DEFAULT}), tmp_path / "out")
+    assert first.target.calls == second.target.calls > 0
+
+
+def test_finished_cells_are_read_and_nothing_is_paid_again(tmp_path: Path, models: list[ScriptedModel]) -> None:
+    wanted = bench(tmp_path, "a", seeds=(0, 1))
+    first = start(wanted, tmp_path / "out")
+    before, heard = paid(models), []
+    assert start(wanted, tmp_path / "out", listener=lambda cell, event: heard.append(event["event"])) == first
+    assert paid(models) == before
+    assert heard == ["known", "known"]
+
+
+def test_seeds_and_presets_may_be_added(tmp_path: Path, models: list[ScriptedModel]) -> None:
+    wanted = bench(tmp_path, "a")
+    first = start(wanted, tmp_path / "out")
+    more = wanted.model_copy(update={"seeds": (1, 0), "presets": {"other": OTHER, "default": DEFAULT}})
+    assert start(more, tmp_path / "out")[3] == first[0]
+    assert start(wanted, tmp_path / "out") == first
+    assert len(BenchFolder(tmp_path / "out").read()) == 4
+
+
+def test_a_run_that_finished_unnoticed_is_read_from_its_database(tmp_path: Path, models: list[ScriptedModel]) -> None:
+    wanted = bench(tmp_path, "a")
+    first = start(wanted, tmp_path / "out")
+    BenchFolder(tmp_path / "out").results.unlink()
+    before = paid(models)
+    assert start(wanted, tmp_path / "out") == first
+    assert paid(models) == before
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_drained_bench_goes_on_to_the_same_results(
+    tmp_path: Path, models: list[ScriptedModel], parallel: int
+) -> None:
+    wanted = bench(tmp_path, "a", "b")
+    whole = start(wanted, tmp_path / "whole")
+    cost = paid(models)
+    run: BenchRun
+
+    def stop(cell: Cell, event: Mapping[str, Any]) -> None:
+        if cell.task == "b" and event["event"] == "best":
+            run.drain("interrupted")
+
+    run = BenchRun(wanted, BenchFolder(tmp_path / "out"), parallel=parallel, listener=stop)
+    with pytest.raises(Interrupted, match="interrupted"):
+        asyncio.run(run.start())
+    again = start(wanted, tmp_path / "out", parallel=parallel)
+    volatile = {"run", "seconds", "target", "agents"}
+    assert [c.model_dump(exclude=volatile) for c in again] == [c.model_dump(exclude=volatile) for c in whole]
+    assert [c.target.calls for c in again] == [c.target.calls for c in whole]
+    assert paid(models) == 2 * cost
+
+
+def test_a_provider_that_fails_ends_the_bench_and_it_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = bench(tmp_path, "a", "b")
+    use(monkeypatch, lambda request: CallFailed("auth", "the key is wrong", retryable=False))
+    with pytest.raises(ProviderFailure, match="the key is wrong"):
+        start(wanted, tmp_path / "out", parallel=2)
+    assert not BenchFolder(tmp_path / "out").results.exists()
+    use(monkeypatch, target)
+    assert len(start(wanted, tmp_path / "out")) == 2
+
+
+def test_runs_in_parallel_give_what_runs_in_turn_give(tmp_path: Path, models: list[ScriptedModel]) -> None:
+    wanted = bench(tmp_path, "a", "b")
+    one, four = start(wanted, tmp_path / "one"), start(wanted, tmp_path / "four", parallel=4)
+    assert [(c.cell, c.scores) for c in one] == [(c.cell, c.scores) for c in four]
+
+
+def test_parallel_runs_share_the_limit_on_calls_in_flight(tmp_path: Path, models: list[ScriptedModel]) -> None:
+    limits: list[int] = []
+
+    def heard(cell: Cell, event: Mapping[str, Any]) -> None:
+        if event["event"] == "start":
+            limits.append(event["task"].in_flight)
+
+    start(bench(tmp_path, "a", seeds=(0, 1)), tmp_path / "out", parallel=2, listener=heard)
+    assert limits == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"limit": 151}, "its budget is 150 calls, not 151 calls"),
+        ({"unit": "tokens"}, "its budget is 150 calls, not 150 tokens"),
+        ({"presets": {"default": OTHER}}, "preset default has changed since"),
+        ({"tasks": {}}, "its tasks are a, not "),
+    ],
+)
+def test_a_folder_that_holds_another_bench_is_refused(
+    tmp_path: Path, models: list[ScriptedModel], change: dict[str, Any], words: str
+) -> None:
+    wanted, folder = bench(tmp_path, "a"), BenchFolder(tmp_path / "out")
+    folder.begin(wanted.terms)
+    with pytest.raises(BadInput, match=f"holds another bench: {words}.*--output"):
+        folder.check(wanted.model_copy(update=change).terms)
+
+
+def test_another_model_or_other_data_are_another_bench(tmp_path: Path, models: list[ScriptedModel]) -> None:
+    wanted, folder = bench(tmp_path, "a"), BenchFolder(tmp_path / "out")
+    folder.begin(wanted.terms)
+    for change, words in (({"model": "x/y"}, "its models for a are"), ({"description": "?"}, "task a has changed")):
+        task = wanted.tasks["a"].model_copy(update=change)
+        with pytest.raises(BadInput, match=words):
+            folder.check(wanted.model_copy(update={"tasks": {"a": task}}).terms)
+
+
+def test_a_folder_that_is_none_or_cannot_be_read_is_refused(tmp_path: Path, models: list[ScriptedModel]) -> None:
+    terms = bench(tmp_path, "a").terms
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="is not a folder"):
+        BenchFolder(tmp_path / "file").check(terms)
+    (tmp_path / "bench.json").write_text("{}")
+    with pytest.raises(BadInput, match="cannot be read as a bench"):
+        BenchFolder(tmp_path).check(terms)
+
+
+def test_a_second_process_on_one_folder_is_refused(tmp_path: Path, models: list[ScriptedModel]) -> None:
+    folder = BenchFolder(tmp_path / "out")
+    folder.path.mkdir()
+    with run_lock(folder.results, "bench"), pytest.raises(BadInput, match="another process"):
+        start(bench(tmp_path, "a"), folder.path)
+    assert paid(models) == 0
+
+
+def test_results_are_one_line_a_cell_and_read_back(tmp_path: Path) -> None:
+    folder, kept = BenchFolder(tmp_path), [result(seed=0), result(seed=1)]
+    folder.write({cell.cell: cell for cell in kept})
+    assert [json.loads(line)["seed"] for line in folder.results.read_text().splitlines()] == [0, 1]
+    assert list(folder.read().values()) == kept
