@@ -122,12 +122,12 @@ class Planner:
             BudgetExhausted: The call for advice does not fit.
         """
         chosen = [Choice(operator=thompson(operators, rng), author="bandit") for _ in range(steps)]
-        if not advised or not attempts or len(operators) < 2:
+        led = max(1, steps - 1) if _beaten(authors) else min(1, steps - 1)
+        if not led or not advised or not attempts or len(operators) < 2:
             return chosen
         advice = await self._advice(attempts, {name: about[name] for name in operators})
         if advice is None:
             return chosen
-        led = max(1, steps - 1) if _beaten(authors) else min(1, steps - 1)
         return [*chosen[: steps - led], *[advice] * led]
 
     async def _advice(self, attempts: Sequence[Attempt], about: Mapping[str, str]) -> Choice | None:

@@ -16,6 +16,7 @@ from crito.agents.rewrites import (
     held,
     in_place_of,
     main_section,
+    paths,
     rewritten,
 )
 from crito.errors import CallFailed, PatchRejected, ReplyUnusable
@@ -220,7 +221,7 @@ class Rewriter:
         return in_place_of(candidate.main, sections, "start afresh from the task alone")
 
     async def _patch(self, prompt: Prompt, direction: str) -> Patch | None:
-        shown = [quoted("section", f"{path}: {text}") for path, text in _paths(prompt)]
+        shown = [quoted("section", f"{path}: {text}") for path, text in paths(prompt)]
         frozen = f"Frozen: {', '.join(prompt.frozen) or 'nothing'}"
         reply = await self._ask(REWRITER, [*shown, frozen, direction], PatchReply)
         try:
@@ -264,13 +265,3 @@ def _both(a: Prompt, b: Prompt, names: Sequence[str]) -> list[str]:
         sections = [s for s in prompt.sections if s.name in names]
         shown += [f"{label}:", *(quoted("section", f"{s.name}: {s.text}") for s in sections)]
     return shown
-
-
-def _paths(prompt: Prompt) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for section in prompt.sections:
-        if isinstance(section.body, str):
-            found.append((section.name, section.body))
-        else:
-            found += [(f"{section.name}[{i}]", atom) for i, atom in enumerate(section.body)]
-    return [*found, ("template", prompt.template)]

@@ -134,6 +134,17 @@ def differing(one: Prompt, other: Prompt) -> tuple[str, ...]:
     return tuple(name for name in names if one.section(name) != other.section(name) and not held(one, name))
 
 
+def paths(prompt: Prompt) -> list[tuple[str, str]]:
+    """Each path that an edit may name, with the text that stands there: sections, single rules, the template."""
+    found: list[tuple[str, str]] = []
+    for section in prompt.sections:
+        if isinstance(section.body, str):
+            found.append((section.name, section.body))
+        else:
+            found += [(f"{section.name}[{i}]", atom) for i, atom in enumerate(section.body)]
+    return [*found, ("template", prompt.template)]
+
+
 def _edit(prompt: Prompt, given: EditReply) -> Edit:
     """A model's edit as ours: it adds rules to a list, and replaces a section that it thought was new."""
     path = given.path.strip()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crito.agents.rewriter import _paths
-from crito.agents.rewrites import PatchReply, as_patch
+from crito.agents.rewrites import PatchReply, as_patch, paths
 from crito.errors import CallFailed, PatchRejected, ReplyUnusable
 from crito.patch import Patch
 from crito.prompt import Prompt, Section
@@ -58,7 +57,7 @@ class Student:
         prompt = candidate.main
         parts = [
             f"The task: {self._task.description}",
-            *(quoted("section", f"{path}: {text}") for path, text in _paths(prompt)),
+            *(quoted("section", f"{path}: {text}") for path, text in paths(prompt)),
             f"Frozen: {', '.join(prompt.frozen) or 'nothing'}",
             f"The teacher asks:\n{quoted('data', chr(10).join(f'- {question}' for question in questions))}",
         ]

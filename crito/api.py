@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from crito.errors import BadInput
 from crito.graph.measure import measure
 from crito.graph.preset import Preset
-from crito.graph.presets import DEFAULT
+from crito.graph.presets import preset as by_name
 from crito.graph.run import Run, stored
 from crito.graph.wiring import Listener, Parts, silent
 from crito.place import DATABASE
@@ -43,7 +43,7 @@ async def aoptimize(
     labels: Sequence[str] = (),
     budget: Budget | None = None,
     seed: int | None = None,
-    preset: Preset = DEFAULT,
+    preset: str | Preset | None = None,
     database: Path = DATABASE,
     listener: Listener = silent,
     started: Callable[[Run], None] = lambda _: None,
@@ -61,7 +61,7 @@ async def aoptimize(
         labels: The possible answers, for classification.
         budget: Hard limits over all roles.
         seed: Seed of all random choices.
-        preset: Settings of the search.
+        preset: A method, by name (``crito presets`` lists them) or as settings of your own; None lets the task decide.
         database: The run database.
         listener: Takes progress events (mappings with the key ``event``); silent by default. Give ``print`` to see
             them, or a :class:`crito.progress.Progress`, entered with ``with``, for what the command line shows.
@@ -82,7 +82,8 @@ async def aoptimize(
         "seed": seed,
     }
     fixed = _task(task, examples, {key: value for key, value in keys.items() if value is not None})
-    run = Run(fixed, database, parts=_parts(models, metric, target), preset=preset, listener=listener)
+    named = by_name(preset) if isinstance(preset, str) else preset
+    run = Run(fixed, database, parts=_parts(models, metric, target), preset=named, listener=listener)
     started(run)
     return await run.start(new_run_id())
 
@@ -147,6 +148,7 @@ async def aevaluate(
     metric: str | Metric | Callable[[Output, Example], Any] | None = None,
     target: TargetFunction | None = None,
     labels: Sequence[str] = (),
+    robustness: int = 0,
     budget: Budget | None = None,
     database: Path = DATABASE,
     listener: Listener = silent,
@@ -163,6 +165,7 @@ async def aevaluate(
         metric: Name of a metric, ``module:function``, or a callable (output, example) -> Score.
         target: An async callable (prompts, inputs) -> text, in place of a single model call.
         labels: The possible answers, for classification.
+        robustness: Score so many variants of the prompt too, which mean the same, on at most 30 of the examples.
         budget: Hard limits.
         database: Where the calls are kept.
         listener: Takes progress events.
@@ -171,6 +174,8 @@ async def aevaluate(
         BadInput: Something given cannot work, or the budget does not reach for all examples.
         ProviderFailure: The provider is down.
     """
+    if robustness < 0:
+        raise BadInput(f"robustness: {robustness} variants cannot be scored; give a number such as 10, or 0 for none")
     models = _models(model=model, agent_model=agent_model)
     keys = {
         **_names(models),
@@ -188,7 +193,7 @@ async def aevaluate(
     if not chosen:
         raise BadInput(f"split: there are no {split} examples; choose another with --split")
     parts = _parts(models, metric, target)
-    return await measure(fixed, chosen, database, new_run_id(), parts=parts, listener=listener)
+    return await measure(fixed, chosen, database, new_run_id(), variants=robustness, parts=parts, listener=listener)
 
 
 def optimize(task: Task | Path | str, examples: Pairs | None = None, **options: Any) -> Result:

@@ -24,6 +24,7 @@ from crito.graph.wiring import Parts
 from crito.task import Budget, Task
 from crito.tools.database import Database, runs
 from crito.tools.limits import fit
+from crito.tools.meter import Spend
 from crito.tools.run_lock import run_lock
 
 Listener = Callable[[Cell, Mapping[str, Any]], None]
@@ -38,15 +39,14 @@ class Bench(BaseModel):
         presets: By the names that the bench gives them.
         tasks: By name; their own budgets and seeds play no part.
         seeds: Seeds of everything random; the splits stay as they are.
-        limit: What each search may take of ``unit`` (``calls``, ``tokens`` or ``usd``).
+        limits: What each search may take at most, by unit (``calls``, ``tokens``, ``usd``); at least one.
     """
 
     model_config = ConfigDict(frozen=True)
     presets: dict[str, Preset]
     tasks: dict[str, Task]
     seeds: tuple[int, ...]
-    unit: str
-    limit: float
+    limits: dict[str, float]
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -59,7 +59,7 @@ class Bench(BaseModel):
         """What makes it this bench."""
         own = {"budget", "seed", "concurrency", "model", "agent_model"}
         return Terms(
-            budget=f"{self.limit:g} {self.unit}",
+            budget=" and ".join(f"{limit:g} {unit}" for unit, limit in self.limits.items()),
             models={name: (task.model, task.agent_model) for name, task in self.tasks.items()},
             data={
                 name: hashlib.sha256(task.model_dump_json(exclude=own).encode()).hexdigest()[:16]
@@ -80,8 +80,8 @@ class Bench(BaseModel):
         task = self.tasks[name].model_copy(update={"seed": seed, "budget": Budget(calls=_PLENTY)})
         try:
             found = checked(task, Parts())
-            verdict = getattr(fit(found.task, *found.prices)[1], self.unit)
-            if not verdict:
+            verdict = fit(found.task, *found.prices)[1]
+            if not all(getattr(verdict, unit) for unit in self.limits):
                 raise BadInput(f"a call of {task.model} has no known price above 0; limit calls or tokens instead")
             budget = self._budget(verdict, len(task.splits.test))
             fit(found.task.model_copy(update={"budget": budget}), *found.prices)
@@ -100,11 +100,12 @@ class Bench(BaseModel):
             for preset in self.presets.values():
                 Run(task, Path(), preset=preset)
 
-    def _budget(self, verdict: float, tests: int) -> Budget:
-        total = self.limit + verdict
+    def _budget(self, verdict: Spend, tests: int) -> Budget:
+        parts = {unit: getattr(verdict, unit) for unit in self.limits}
+        totals = {unit: limit + parts[unit] for unit, limit in self.limits.items()}
         # Limits are turned into whole uses of a prompt, rounded down: one use more, so that no test example is lost.
-        share = verdict / max(total - verdict / (2 * tests), verdict)
-        return Budget(**{self.unit: total, "verdict_share": min(share + 1e-6, 1 - 1e-6)})
+        share = max(part / max(totals[unit] - part / (2 * tests), part) for unit, part in parts.items())
+        return Budget(**totals, verdict_share=min(share + 1e-6, 1 - 1e-6))
 
 
 class BenchRun:

@@ -128,6 +128,9 @@ def optimize(
     agent_model: Annotated[
         str | None, typer.Option("--agent-model", metavar="NAME", help="In place of the task's agent_model.")
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The method; see: crito presets. By default the task decides.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides the splits and everything random.")] = None,
     budget_calls: MostCalls = None,
     budget_usd: MostUsd = None,
@@ -150,7 +153,7 @@ def optimize(
         task, overrides={"model": model, "agent_model": agent_model, "seed": seed, "budget": _given(budget)}
     )
     _make_importable(loaded.metric, task.parent)
-    _search(partial(aoptimize, loaded), db, output, as_json=as_json, quiet=quiet)
+    _search(partial(aoptimize, loaded, preset=preset), db, output, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -192,6 +195,13 @@ def evaluate(
     ] = None,
     *,
     split: Annotated[Split, typer.Option(help="Which examples to score on.")] = Split.ALL,
+    robustness: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Also score N variants of the prompt that mean the same (10, say), on 30 of the examples at most.",
+        ),
+    ] = 0,
     model: ModelName = None,
     db: Db = DATABASE,
     as_json: AsJson = False,
@@ -208,7 +218,9 @@ def evaluate(
     loaded = load_task(task, overrides={"model": model, "prompt": written(prompt)}, allow_few=True)
     _make_importable(loaded.metric, task.parent)
     with Progress(quiet=quiet) as progress:
-        evaluation = asyncio.run(aevaluate(loaded, split=split.value, database=db, listener=progress))
+        evaluation = asyncio.run(
+            aevaluate(loaded, split=split.value, robustness=robustness, database=db, listener=progress)
+        )
     if as_json:
         _print_json(evaluation.model_dump(mode="json"))
     else:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 _OUTPUT = Path(".crito/bench")
+_EXAMPLES, _SEARCH = 50, 600
+"""Validation examples and target calls of the search that `crito presets` reckons with."""
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +61,7 @@ def bench(
 
     The verdicts on the whole test splits come on top of it. Started again, it goes on where it stopped.
     """
-    unit, limit = _limit({"calls": calls, "tokens": tokens, "usd": usd})
+    limits = _limits({"calls": calls, "tokens": tokens, "usd": usd})
     from crito.bench import Bench
     from crito.bench_folder import BenchFolder
     from crito.bench_tasks import places
@@ -69,11 +71,12 @@ def bench(
     chosen = {name: preset(name) for name in _listed(presets, "--presets")}
     loaded = load(folders, _names(tasks), model=model, agent_model=agent_model)
     _make_importable(loaded, places(folders))
-    wanted = Bench(presets=chosen, tasks=loaded, seeds=_seeds(seeds), unit=unit, limit=limit)
+    wanted = Bench(presets=chosen, tasks=loaded, seeds=_seeds(seeds), limits=limits)
     folder = BenchFolder(output)
     folder.check(wanted.terms)
     wanted.check()
-    given: dict[str, object] = {"presets": presets, "tasks": tasks, "seeds": seeds, unit: f"{limit:g}"}
+    given: dict[str, object] = {"presets": presets, "tasks": tasks, "seeds": seeds}
+    given |= {unit: f"{limit:g}" for unit, limit in limits.items()}
     given |= {"model": model, "agent-model": agent_model, "output": output, "parallel": parallel}
     found = _measure(wanted, folder, parallel=parallel, quiet=quiet, again=_command(folders, given))
     _report(wanted, found, folder, as_json=as_json)
@@ -84,7 +87,10 @@ def presets(*, as_json: AsJson = False) -> None:
     from crito.graph.presets import PRESETS
 
     if as_json:
-        typer.echo(json.dumps([preset.model_dump(mode="json") for preset in PRESETS.values()], indent=2))
+        listed = [
+            {**p.model_dump(mode="json"), "most_calls": p.most_calls(_EXAMPLES, _SEARCH)} for p in PRESETS.values()
+        ]
+        typer.echo(json.dumps(listed, indent=2))
         return
     for preset in PRESETS.values():
         typer.echo("\n".join(_described(preset)))
@@ -92,7 +98,8 @@ def presets(*, as_json: AsJson = False) -> None:
 
 def _described(preset: Preset) -> list[str]:
     """Name and words of a preset, then its stages and the settings in which it differs from the ordinary."""
-    lines = [preset.name]
+    calls = preset.most_calls(_EXAMPLES, _SEARCH)
+    lines = [f"{preset.name}: at most {calls} target calls where {_SEARCH} are left and {_EXAMPLES} examples validate"]
     for key, value in preset.model_dump(exclude={"name"}, exclude_defaults=True).items():
         if isinstance(value, list | tuple):
             lines += [f"  {_words(part)}" for part in value]
@@ -154,14 +161,14 @@ def _as_json(wanted: Bench, found: Sequence[CellResult], shown: Figures) -> dict
     }
 
 
-def _limit(given: Mapping[str, float | None]) -> tuple[str, float]:
+def _limits(given: Mapping[str, float | None]) -> dict[str, float]:
     limits = {unit: limit for unit, limit in given.items() if limit is not None}
-    if len(limits) != 1:
-        raise BadInput("budget: give each search one limit: --calls N, --tokens N or --usd X")
-    unit, limit = limits.popitem()
-    if not 0 < limit < float("inf"):
-        raise BadInput(f"--{unit} {limit:g}: must be above 0")
-    return unit, limit
+    if not limits:
+        raise BadInput("budget: give each search a limit: --calls N, --tokens N or --usd X")
+    for unit, limit in limits.items():
+        if not 0 < limit < float("inf"):
+            raise BadInput(f"--{unit} {limit:g}: must be above 0")
+    return limits
 
 
 def _names(text: str) -> list[str]:

@@ -26,6 +26,7 @@ def _number(value: object) -> object:
 PositiveInt = Annotated[int, Field(gt=0), BeforeValidator(_number)]
 Seed = Annotated[int, Field(ge=0), BeforeValidator(_number)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
+Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_number)]
 
 
@@ -101,6 +102,8 @@ class TaskFile(_Keys):
         output: Column with the right answer; None where the metric needs none.
         metric: Name of a metric or ``module:function``; None lets the data decide.
         scoring: Whether labels are sampled, or scored by the log-probabilities of their first tokens.
+        temperature: Of the target's answers.
+        repeats: How often each example is answered in the verdict and by an evaluation.
         prices: US dollars per million tokens (in, out), by model name.
         max_examples: Rows kept of each data file, sampled where there are more.
     """
@@ -125,6 +128,8 @@ class TaskFile(_Keys):
     seed: Seed = 0
     max_output_tokens: PositiveInt | None = None
     reasoning: bool = False
+    temperature: Temperature = 0.0
+    repeats: PositiveInt = 1
     prices: dict[str, tuple[Price, Price]] = {}
     max_examples: PositiveInt = 2000
 

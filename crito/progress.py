@@ -107,6 +107,7 @@ class Progress:
             f"run {self.run}: {task.name} on {task.model}: at most {estimate.calls:,} calls, "
             f"about {estimate.tokens:,} tokens, {price}"
         )
+        self.inform(event["why"] or f"preset {event['preset']}")
 
     def _plainly(self, text: str) -> None:
         if self._live is None:

@@ -193,7 +193,9 @@ class Verdict(BaseModel):
         difference: Mean paired difference best - seed on the test items that both answered.
         interval: 95 % bootstrap interval of the difference.
         p_value: Two-sided paired sign-flip permutation test.
-        n: Test items that both prompts answered; ``failed`` counts those where a call failed.
+        n: Test items that both prompts answered; ``failed`` counts those where a call failed. Repeated answers to one
+            item are averaged before anything is compared.
+        noise: Variance of one answer's score of the best candidate around the mean of its item; None without repeats.
         usd_per_use, tokens_per_use: Mean cost of one use, (seed, best).
         uncalibrated: Scores (seed, best) without calibration, where the task wants calibrated scoring.
     """
@@ -209,6 +211,7 @@ class Verdict(BaseModel):
     p_value: float
     n: int
     failed: int = 0
+    noise: float | None = None
     tokens_per_use: tuple[float, float] = (0.0, 0.0)
     usd_per_use: tuple[float | None, float | None] = (None, None)
     uncalibrated: tuple[float, float] | None = None

@@ -51,6 +51,11 @@ def result_lines(result: Result, bill: Mapping[str, Cost], database: Path) -> Li
         f", {verdict.failed} more failed" if verdict.failed else ""
     )
     yield f"  difference {verdict.difference:+.3f} [{low:+.3f}, {high:+.3f}], p = {verdict.p_value:.2g}"
+    if verdict.uncalibrated is not None:
+        plain_seed, plain_best = verdict.uncalibrated
+        yield f"  without calibration {plain_seed:.3f} -> {plain_best:.3f}"
+    if verdict.noise is not None:
+        yield f"  repeated answers to one example vary by {verdict.noise**0.5:.3f} (standard deviation of the score)"
     tokens, usd = verdict.tokens_per_use, verdict.usd_per_use
     priced = f", {_usd(usd[0], 6)} -> {_usd(usd[1], 6)}" if usd[0] else ""
     yield f"  one use takes {tokens[0]:.0f} -> {tokens[1]:.0f} tokens{priced}"
@@ -58,7 +63,13 @@ def result_lines(result: Result, bill: Mapping[str, Cost], database: Path) -> Li
     yield from _titled("Bill", _bill_lines(bill))
     yield from _titled("From your prompt to the best found", _chain_lines(result))
     yield from _titled("Prompt", iter([_clean(result.prompt.to_text())]))
+    if result.calibration is not None:
+        yield from _titled("Divide each label's probability by", _calibration_lines(result.calibration))
     yield from _titled("Export", _export_lines(result.run, db_option(database)))
+
+
+def _calibration_lines(divisors: Mapping[str, float]) -> Lines:
+    yield from (f"  {_line(label)}  {divisor:.4f}" for label, divisor in divisors.items())
 
 
 def status_lines(summary: RunSummary, bill: Mapping[str, Cost], database: Path) -> Lines:
@@ -153,8 +164,7 @@ def _export_lines(run: str, db: str) -> Lines:
 
 
 def _round_lines(round_: Round, calls: Mapping[int, Call]) -> Lines:
-    planned = f", planned by {round_.author}" if round_.author else ""
-    yield Text(f"round {round_.number}: {round_.stage or 'not planned yet'}{planned}{_costs(round_.costs)}", "bold")
+    yield Text(f"round {round_.number}: {round_.stage or 'not planned yet'}{_costs(round_.costs)}", "bold")
     yield from (f"  {_agent(calls[call])}" for call in round_.calls)
     for step in round_.steps:
         yield from _step_lines(step, calls)
@@ -162,8 +172,9 @@ def _round_lines(round_: Round, calls: Mapping[int, Call]) -> Lines:
 
 def _step_lines(step: Step, calls: Mapping[int, Call]) -> Lines:
     if step.operator:
+        chosen = f", chosen by {step.author}" if step.author not in ("", "stage") else ""
         focus = f", focus: {_line(step.focus)}" if step.focus else ""
-        yield Text(f"  {step.operator} on {step.parent}{focus}", "cyan")
+        yield Text(f"  {step.operator} on {step.parent}{chosen}{focus}", "cyan")
     yield from (f"    critic: {_line(hypothesis)}" for hypothesis in step.hypotheses)
     yield from (f"    {said.agent}: {_line(said.text)}" for said in step.dialogue)
     if step.unusable:

@@ -84,6 +84,7 @@ class Result(BaseModel):
             "p_value": verdict.p_value,
             "n_test": verdict.n,
             "n_failed": verdict.failed,
+            "noise": verdict.noise,
             "tokens_per_use": {"seed": verdict.tokens_per_use[0], "best": verdict.tokens_per_use[1]},
             "usd_per_use": {"seed": verdict.usd_per_use[0], "best": verdict.usd_per_use[1]},
             **bill.model_dump(),
@@ -123,14 +124,56 @@ class Result(BaseModel):
         return f"<pre>{escape(str(self))}</pre>"
 
 
+class Robustness(BaseModel):
+    """How a prompt does when it is written in other ways that mean the same.
+
+    Attributes:
+        mean: Mean score of the prompt and its variants, each on the same ``n`` examples.
+        worst, best: The lowest and the highest of these scores.
+        spread: Their standard deviation.
+        sensitivity: From 0 to 1, how often two of them answer an example differently. Above temperature 0 an answer's
+            own noise is part of it.
+        posix: How much the log-probability of an answer depends on the variant, where labels have probabilities.
+        by_variant: (kind, score) of each, ``as written`` first; one that got no answer at all is left out.
+        failed: Calls that failed; they are not zeros.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    mean: float
+    worst: float
+    best: float
+    spread: float
+    sensitivity: float
+    posix: float | None = None
+    by_variant: tuple[tuple[str, float], ...]
+    n: int
+    failed: int = 0
+
+    def __str__(self) -> str:
+        posix = "" if self.posix is None else f", POSIX {self.posix:.2f}"
+        kinds: dict[str, list[str]] = {}
+        for kind, score in self.by_variant:
+            kinds.setdefault(kind, []).append(f"{score:.2f}")
+        shown = ", ".join(f"{kind.replace('_', ' ')} {' '.join(scores)}" for kind, scores in kinds.items())
+        return (
+            f"written in {len(self.by_variant)} ways, {self.n} examples each, {self.failed} calls failed: "
+            f"mean {self.mean:.3f}, worst {self.worst:.3f}, best {self.best:.3f}, spread {self.spread:.3f}\n"
+            f"  two of them answer differently in {self.sensitivity:.0%} of cases{posix}\n"
+            f"  {shown}"
+        )
+
+
 class Evaluation(BaseModel):
     """How one prompt does on a set of examples.
 
     Attributes:
-        score: Mean over the ``n`` examples that were answered; ``failed`` calls are not zeros.
+        score: Mean over the ``n`` examples that were answered; ``failed`` calls are not zeros. Repeated answers to one
+            example are averaged first.
         interval: 95 % interval of the score.
+        noise: Variance of one answer's score around the mean of its example; None where each was answered once.
         failures: How many outcomes of each failure label.
         confusions: (expected, got, count), the most frequent first.
+        robustness: The same prompt written in other ways, where that was asked for.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -140,8 +183,10 @@ class Evaluation(BaseModel):
     interval: tuple[float, float]
     n: int
     failed: int
+    noise: float | None = None
     failures: dict[str, int] = {}
     confusions: tuple[tuple[str, str, int], ...] = ()
+    robustness: Robustness | None = None
     bill: Bill = Bill()
 
     def __str__(self) -> str:
@@ -149,6 +194,9 @@ class Evaluation(BaseModel):
         lines = [
             f"{self.name}: {self.score:.3f} [{low:.3f}, {high:.3f}] on {self.n} examples, {self.failed} calls failed"
         ]
+        if self.noise is not None:
+            lines.append(f"  repeated answers to one example vary by {self.noise**0.5:.3f} (standard deviation)")
         lines += [f"  {label}: {count}" for label, count in self.failures.items()]
         lines += [f"  {count} x {expected!r} answered as {got!r}" for expected, got, count in self.confusions[:5]]
+        lines += [f"  {self.robustness}"] if self.robustness else []
         return "\n".join(lines)

@@ -100,6 +100,8 @@ class Task(BaseModel):
         max_prompt_tokens: Cap on the rendered prompt without its input, in tokens; None for no cap.
         max_output_tokens: Cap on the target's answers; None lets Crito set it from the longest expected answer.
         reasoning: Whether answers may contain reasoning before the result.
+        temperature: Of the target's answers.
+        repeats: How often each example is answered in the verdict and by an evaluation.
         concurrency: Calls in flight at most; by default 8, and 1 for a local model, which one prompt keeps busy and
             whose prefix cache is per slot.
         prices: US dollars per million tokens (in, out), by model name, for models whose price is not known.
@@ -122,6 +124,8 @@ class Task(BaseModel):
     max_prompt_tokens: int | None = None
     max_output_tokens: int | None = None
     reasoning: bool = False
+    temperature: float = Field(default=0.0, ge=0.0)
+    repeats: int = Field(default=1, gt=0)
     concurrency: int | None = Field(default=None, gt=0)
     seed: int = 0
     prices: dict[str, tuple[float, float]] = {}

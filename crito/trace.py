@@ -116,6 +116,7 @@ class Step(BaseModel):
 
     Attributes:
         operator: What it applied to ``parent``; both are empty for candidates whose worker left no span.
+        author: Who chose it: ``bandit``, ``planner``, ``random``, or ``stage`` where there was no choice.
         focus: What it was told to look at, if the planner said so.
         hypotheses: What the critic found.
         dialogue: What its teacher, critic and student said, in order.
@@ -128,6 +129,7 @@ class Step(BaseModel):
     model_config = ConfigDict(frozen=True)
     operator: str
     parent: str
+    author: str = ""
     focus: str = ""
     hypotheses: tuple[str, ...] = ()
     dialogue: tuple[Said, ...] = ()
@@ -142,7 +144,6 @@ class Round(BaseModel):
 
     Attributes:
         stage: What the round did: ``opening``, ``search``, ``compress`` or ``sweep``.
-        author: Who planned it: ``bandit`` or ``planner``; empty where the stage alone decides.
         calls: Ids of agents' calls outside of its steps: the planner's.
         costs: Everything that was paid in it, by role.
     """
@@ -150,7 +151,6 @@ class Round(BaseModel):
     model_config = ConfigDict(frozen=True)
     number: int
     stage: str = ""
-    author: str = ""
     calls: tuple[int, ...] = ()
     steps: tuple[Step, ...] = ()
     costs: dict[str, Cost] = {}
@@ -332,7 +332,6 @@ def _rounds(known: Sequence[_Span], proposals: Mapping[str, Proposal], paid: Seq
             Round(
                 number=number,
                 stage=plan.get("crito.stage", ""),
-                author=plan.get("crito.author", ""),
                 calls=tuple(call.id for call in mine if _by_agent(call) and call.id not in in_steps),
                 steps=steps,
                 costs=by_role(mine),
@@ -368,6 +367,7 @@ def _step(worker: _Span, inside: Sequence[_Span], new: tuple[Proposal, ...], pai
     return Step(
         operator=worker.name.removeprefix(_AGENT),
         parent=worker.attributes.get("crito.parent", ""),
+        author=worker.attributes.get("crito.author", ""),
         focus=worker.attributes.get("crito.focus", ""),
         hypotheses=tuple(h for span in inside for h in span.attributes.get("crito.hypotheses", ())),
         dialogue=tuple(said for span in inside for said in _said(span)),

@@ -30,15 +30,15 @@ def calls_left(budget: Budget, spent: Mapping[str, float], verdict: Spend) -> in
     return max(0, int(min(left, default=0)))
 
 
-def verdict_reserve(planned: Spend, examples: int, tokens_per_use: float) -> Spend:
+def verdict_reserve(planned: Spend, answers: int, tokens_per_use: float) -> Spend:
     """What the verdict needs, now that the use of both prompts is known.
 
     Args:
         planned: What was kept back before anything was measured, and is kept at least; dollars follow the tokens.
-        examples: Test examples.
+        answers: Of each prompt: test examples times repeats.
         tokens_per_use: Mean tokens of one use of the seed and one of the best candidate, together.
     """
-    tokens = max(planned.tokens, int(examples * tokens_per_use * _MARGIN))
+    tokens = max(planned.tokens, int(answers * tokens_per_use * _MARGIN))
     usd = planned.usd * tokens / planned.tokens if planned.tokens else planned.usd
     return Spend(planned.calls, tokens, usd)
 

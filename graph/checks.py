@@ -10,7 +10,7 @@ from crito.protocols import Metric, Model, ModelReply, ModelRequest
 from crito.task import Task
 from crito.tools.likelihood import ambiguous
 from crito.tools.limits import capped, check_context, check_time
-from crito.tools.metrics import resolve_metric
+from crito.tools.metrics import PatternMetric, TextMetric, resolve_metric
 from crito.tools.prices import Price, context_of, price_of
 
 
@@ -35,7 +35,8 @@ def checked(task: Task, parts: Parts) -> Checked:
 
     Raises:
         BadInput: The task cannot work: unknown model or metric, missing key or price, wrong placeholder, no time,
-            a prompt longer than the model's context, a scoring that the labels or the model do not allow.
+            a prompt longer than the model's context, a scoring that the labels or the model do not allow, repeats
+            that would all be alike.
     """
     task = parts.named(task)
     check_time(task.budget)
@@ -46,6 +47,7 @@ def checked(task: Task, parts: Parts) -> Checked:
             raise BadInput(f"budget.usd: the price of {model.name} is not known; give it under 'prices', or use calls")
     _check_scoring(task, models[0], program=parts.target is not None)
     metric = parts.metric or resolve_metric(task, _not_asked)
+    _check_repeats(task, metric, program=parts.target is not None)
     if parts.target is None:  # a program fills its prompts as it likes
         _check_placeholders(task)
         context = getattr(models[0], "context", None) or context_of(models[0].name)
@@ -72,6 +74,21 @@ def _check_scoring(task: Task, model: Model, *, program: bool) -> None:
         if alike is not None:
             named = " and ".join(map(repr, alike))
             raise BadInput(f"{place}: no first token tells the labels {named} apart; rename them, or {cure}")
+
+
+def _check_repeats(task: Task, metric: Metric, *, program: bool) -> None:
+    if task.temperature > 0 and program:
+        raise BadInput("temperature: a program of yours answers at its own; set it there, and leave it out here")
+    if task.scoring != "sampled" and (task.temperature > 0 or task.repeats > 1):
+        raise BadInput(
+            f"scoring: {task.scoring} reads probabilities, which temperature and repeats do not change; leave them "
+            "out, or use scoring: sampled"
+        )
+    fixed = isinstance(metric, TextMetric | PatternMetric)  # a judge, or a function of the user's, may waver
+    if task.repeats > 1 and task.temperature == 0 and fixed and not program:
+        raise BadInput(
+            f"repeats: {task.repeats} answers at temperature 0 are alike; set a temperature above it, or repeats: 1"
+        )
 
 
 def _check_placeholders(task: Task) -> None:

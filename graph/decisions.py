@@ -53,7 +53,7 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
     """Go on, change the stage, or end: no calls left, nothing left to gain, or nothing found for a while."""
     deps = runtime.context
     used = tokens_per_use(deps, deps.seed) + tokens_per_use(deps, state["incumbent"])
-    reserve = verdict_reserve(deps.verdict, len(deps.test), used)
+    reserve = verdict_reserve(deps.verdict, len(deps.test) * deps.task.repeats, used)
     deps.ledger.meter.keep_for_verdict(reserve)
     left = calls_left(deps.task.budget, state["spent"], reserve)
     total = left + int(state["spent"]["calls"])
@@ -66,8 +66,9 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
     if following is None:
         return Command(update={"stopped": "no further gain was found"}, goto="verdict")
     calls = min(left, max(len(deps.val), int(deps.preset.stages[following].share * total)))
-    begun = state["stage_rounds"] + 1 if following == state["stage"] else 1
-    update: RunState = {"stage": following, "stage_rounds": begun, "round": state["round"] + 1, "calls": calls}
+    update: RunState = {"round": state["round"] + 1, "calls": calls, "stage_rounds": state["stage_rounds"] + 1}
+    if following != state["stage"]:
+        update = {**update, "stage": following, "stage_rounds": 1, "stale": 0}
     return Command(update=update, goto="plan")
 
 

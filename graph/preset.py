@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crito.graph.schedules import Schedule
+from crito.graph.schedules import Schedule, cost
 from crito.memory.selection import Kind
 
 
@@ -86,6 +86,22 @@ class Preset(BaseModel):
     def rounds(self) -> int:
         """The most rounds of all stages together."""
         return sum(stage.rounds for stage in self.stages)
+
+    def most_calls(self, examples: int, search: int) -> int:
+        """Target calls that a search takes at most: what its rounds may take, and no more than it is given.
+
+        Args:
+            examples: Validation examples.
+            search: Target calls that the budget leaves to the search.
+        """
+        limit = min(search, self.calls or search)
+        total = 0
+        for stage in self.stages:
+            room = max(examples, int(stage.share * limit))
+            if stage.count is not None:
+                room = min(room, cost(self.schedule, stage.steps * stage.count, examples, self.block))
+            total += stage.rounds * room
+        return min(limit, total)
 
     @property
     def operators(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from crito.config import suggestion
 from crito.errors import BadInput
+from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.preset import Preset, Stage
 from crito.task import Task
 
@@ -61,13 +62,15 @@ RANDOM = Preset(
     stages=(Stage(name="search", operators=("babble",), share=1.0),),
     gate=False,
 )
+_STYLES = Stage(name="mutate", operators=("restyle",), steps=4, count=5)
+_CRITIQUE = Stage(name="critique", operators=("critique_synthesis",), count=1)
 PROMPTWIZARD = Preset(
     name="promptwizard",
     source="PromptWizard (2024)",
-    about="Three rounds of thinking styles and critique of the best, then three that refine instruction or examples.",
+    about="Three times twenty thinking styles and a critique of the best, then three edits of instruction or examples.",
     kept=f"{_UNMEASURED}; minibatches of 8 in place of at most three draws",
     stages=(
-        Stage(name="mutate", operators=("restyle", "critique_synthesis"), steps=2, count=5, rounds=3, patience=3),
+        *(_STYLES, _CRITIQUE) * 3,
         Stage(name="refine", operators=("critique_synthesis", "demonstrations"), count=1, rounds=3, patience=3),
     ),
     parents="incumbent",
@@ -91,7 +94,11 @@ OPRO = Preset(
     name="opro",
     source="Large Language Models as Optimizers (2023)",
     about="Eight instructions a round from the trajectory of the twenty best with their scores.",
-    stages=(Stage(name="search", operators=("history",), steps=8, count=1, rounds=200, patience=200, share=0.1),),
+    kept="three restyled prompts begin the trajectory: one score alone shows no direction",
+    stages=(
+        Stage(name="start", operators=("restyle",), count=3),
+        Stage(name="search", operators=("history",), steps=8, count=1, rounds=200, patience=200, share=0.1),
+    ),
     parents="top_k",
     pool=20,
     schedule="full",
@@ -286,6 +293,24 @@ def without(base: Preset, part: str) -> Preset:
     if not stages:
         raise BadInput(f"preset {base.name}: nothing is left of it without {part}")
     return base.model_copy(update={"stages": stages, **name})
+
+
+def check_preset(preset: Preset, task: Task) -> None:
+    """Refuse settings that cannot work on a task, before anything is written or paid for.
+
+    Raises:
+        BadInput: An operator does not exist, or needs right answers that the training examples do not have.
+    """
+    for name in preset.operators:
+        if name not in OPERATORS:
+            raise BadInput(f"preset {preset.name}: there is no operator {name!r}{suggestion(name, OPERATORS)}")
+    answered = any(example.expected is not None for example in task.splits.train)
+    needy = [name for name in preset.operators if OPERATORS[name].answers]
+    if not answered and len(needy) == len(preset.operators):
+        raise BadInput(
+            f"preset {preset.name}: {', '.join(needy)} works from right answers, and no training example has one; "
+            "give answers, or use the default preset"
+        )
 
 
 def chosen(task: Task) -> tuple[Preset, str]:

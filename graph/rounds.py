@@ -31,11 +31,15 @@ _DEAF = 2
 
 
 class WorkerState(TypedDict):
-    """What one proposing worker is sent."""
+    """What one proposing worker is sent: its step with its index, and how many candidates it may make.
+
+    ``count`` is what the round's calls reach for; ``most``, where the stage sets it, is never exceeded.
+    """
 
     step: dict[str, object]
     index: int
     count: int
+    most: int | None
     round: int
     ask: bool
 
@@ -51,11 +55,12 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
             chosen = Plan(round=number, steps=())
         span.set_attribute("crito.steps", [f"{s.author}: {s.operator} {s.reason}".strip() for s in chosen.steps])
     room = contenders_for(state["calls"], len(deps.val), deps.preset.block, deps.preset.schedule)
+    ask, most = _heard(state), stage.count
     update: RunState = {"plan": chosen.model_dump(mode="json"), "proposals": None, "rejected": {}, "alive": []}  # type: ignore[typeddict-item]  # None empties it
     sends = [
-        Send("propose", WorkerState(step=step.model_dump(), index=index, count=count, round=number, ask=_heard(state)))
+        Send("propose", WorkerState(step=step.model_dump(), index=index, count=count, most=most, round=number, ask=ask))
         for index, step in enumerate(chosen.steps)
-        if (count := min(stage.count or room, max(1, int(room * step.share))))
+        if (count := min(most or room, max(1, int(room * step.share))))
     ]
     deps.notify({"event": "round", "round": number, "stage": stage.name, "calls": state["calls"]})
     return Command(update=update, goto=sends or "screen")
@@ -76,7 +81,7 @@ async def propose(state: WorkerState, runtime: Runtime[Deps]) -> RunState:
     told = {"parent": step.parents[0], "focus": step.focus, "reason": step.reason, "author": step.author}
     with deps.tracer.span("invoke_agent", step.operator, round=state["round"], **told) as span:
         try:
-            proposed = await entry.propose(deps, assignment)
+            proposed = (await entry.propose(deps, assignment))[: state["most"]]
         except BudgetExhausted:
             proposed = []
         span.set_attribute("crito.proposed", [c.id for c in proposed])

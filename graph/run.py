@@ -19,7 +19,7 @@ from crito.graph.checks import checked
 from crito.graph.decisions import tokens_per_use
 from crito.graph.deps import Deps
 from crito.graph.preset import Preset
-from crito.graph.presets import DEFAULT
+from crito.graph.presets import check_preset, chosen
 from crito.graph.wiring import Listener, Parts, silent, wired
 from crito.graph.workflow import build
 from crito.memory.lineage import chain, lineage
@@ -43,7 +43,7 @@ class Run:
         task: What to do.
         database: Path of the run database.
         parts: Objects in place of names.
-        preset: Settings of the search.
+        preset: Settings of the search; None lets the task decide.
         listener: Takes progress events.
 
     Raises:
@@ -56,21 +56,22 @@ class Run:
         database: Path,
         *,
         parts: Parts | None = None,
-        preset: Preset = DEFAULT,
+        preset: Preset | None = None,
         listener: Listener = silent,
     ) -> None:
         self._parts = parts or Parts()
+        self._preset, self._why = (preset, "") if preset is not None else chosen(task)
+        check_preset(self._preset, task)
         for split in ("train", "val", "test"):
             if not getattr(task.splits, split):
                 raise BadInput(f"data: there are no {split} examples; a search needs all three splits")
         task = task.model_copy(update={"budget": complete(task.budget)})
-        if not preset.likelihood:
+        if not self._preset.likelihood:
             task = task.model_copy(update={"scoring": "sampled"})
         self._checked = checked(task, self._parts)
         self._task, self._verdict = fit(self._checked.task, *self._checked.prices)
         self._estimate = estimate(self._task, *self._checked.prices)
         self._path = database
-        self._preset = preset
         self._listener = listener
         self._control = RunControl()
 
@@ -122,7 +123,8 @@ class Run:
             database.update_run(run, status="running", task=task)  # its budget may have been raised
         else:
             database.add_run(run, name=self._task.name, preset=self._preset.model_dump_json(), task=task)
-        self._listener({"event": "start", "run": run, "task": self._task, "estimate": self._estimate})
+        about = {"task": self._task, "estimate": self._estimate, "preset": self._preset.name, "why": self._why}
+        self._listener({"event": "start", "run": run, **about})
         warning = caution(self._task)
         if warning:
             self._listener({"event": "warning", "text": warning})
@@ -205,7 +207,8 @@ def _keep_for_verdict(deps: Deps, state: Mapping[str, Any]) -> None:
     """Keep back for the verdict what the last finished round found that it needs."""
     if state.get("round", 0) > 0:
         used = tokens_per_use(deps, deps.seed) + tokens_per_use(deps, state["incumbent"])
-        deps.ledger.meter.keep_for_verdict(verdict_reserve(deps.verdict, len(deps.test), used))
+        answers = len(deps.test) * deps.task.repeats
+        deps.ledger.meter.keep_for_verdict(verdict_reserve(deps.verdict, answers, used))
 
 
 def _result(deps: Deps, run: str, state: Mapping[str, Any], seconds: float) -> Result:

@@ -35,7 +35,7 @@ class RunState(TypedDict, total=False):
         spent: What had been paid when the last round ended: calls, tokens, usd. Decisions are taken from this and
             never from the live meter, so that a resumed run decides as an undisturbed one.
         unheard: How often the agents were asked and gave nothing of use.
-        stale: Rounds in a row without a new incumbent.
+        stale: Rounds in a row of this stage without a new incumbent.
         stopped: Why the search ended.
         verdict: The final comparison.
     """

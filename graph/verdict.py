@@ -9,9 +9,9 @@ from langgraph.runtime import Runtime
 from crito.errors import BudgetExhausted
 from crito.graph.deps import Deps
 from crito.graph.state import RunState
-from crito.records import Outcome, Verdict
+from crito.records import Candidate, Outcome, Verdict
 from crito.task import Example
-from crito.tools.stats import bootstrap_interval, paired_test
+from crito.tools.stats import bootstrap_interval, noise, paired_test
 
 _LEVEL = 0.05
 _BLOCK = 50
@@ -33,8 +33,7 @@ async def verdict(state: RunState, runtime: Runtime[Deps]) -> RunState:
         for start in range(0, len(deps.test), _BLOCK):
             block = deps.test[start : start + _BLOCK]
             try:
-                await deps.evaluator.evaluate(seed, block)
-                await deps.evaluator.evaluate(best, block)
+                await _answer(deps, (seed, best), block)
             except BudgetExhausted as error:
                 if error.dimension == "seconds":
                     raise
@@ -45,6 +44,13 @@ async def verdict(state: RunState, runtime: Runtime[Deps]) -> RunState:
             found = found.model_copy(update={"uncalibrated": (plain.seed_score, plain.best_score)})
         span.set_attribute("crito.decision", found.decision)
     return {"verdict": found.model_dump(mode="json")}
+
+
+async def _answer(deps: Deps, pair: Sequence[Candidate], block: Sequence[Example]) -> None:
+    """Both prompts on the same examples, as often as the task wants it; each time both in turn."""
+    for sample in range(deps.task.repeats):
+        for candidate in pair:
+            await deps.evaluator.evaluate(candidate, block, sample=sample)
 
 
 def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example], *, calibrated: bool = True) -> Verdict:
@@ -75,6 +81,7 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example], *, ca
         difference=mean,
         interval=(0.0, 0.0) if same or not n else bootstrap_interval(differences),
         p_value=p_value,
+        noise=_noise(deps, best, examples),
         n=n,
         failed=len(examples) - n,
         tokens_per_use=(_tokens([m for m, _ in pairs if m]), _tokens([t for _, t in pairs if t])),
@@ -88,6 +95,11 @@ def _scored(deps: Deps, candidate: str, examples: Sequence[Example], *, calibrat
         return deps.archive.values(candidate, examples, inputs=deps.val)
     rows = deps.archive.repeats(candidate, examples)
     return [sum(row) / len(row) if row else None for row in rows]
+
+
+def _noise(deps: Deps, candidate: str, examples: Sequence[Example]) -> float | None:
+    rows = deps.archive.repeats(candidate, examples)
+    return noise(rows) if any(len(row) > 1 for row in rows) else None
 
 
 def _decide(difference: float, p_value: float, n: int, *, same: bool) -> tuple[str, str]:

@@ -189,7 +189,7 @@ async def _deps(
 def _target(task: Task, ledger: Ledger, model: Model) -> Target:
     """A model with a prompt, whose answers are written or read off its log-probabilities."""
     if task.scoring == "sampled":
-        return ChatTarget(ledger, model, max_tokens=output_limit(task))
+        return ChatTarget(ledger, model, max_tokens=output_limit(task), temperature=task.temperature)
     return LikelihoodTarget(ledger, model, task.labels)
 
 

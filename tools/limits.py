@@ -52,6 +52,8 @@ def prompt_tokens(prompt: Prompt) -> int:
 
 def output_limit(task: Task) -> int:
     """The cap on the target's answers: near the longest expected one, roomy where there is reasoning or no answer."""
+    if task.scoring != "sampled":
+        return 1
     if task.max_output_tokens is not None:
         return task.max_output_tokens
     if task.reasoning:
@@ -111,23 +113,36 @@ def fit(task: Task, price: Price | None, agents: Price | None) -> tuple[Task, Sp
             f"{least * use.calls} calls"
         )
     cut = splits.model_copy(update={"val": splits.val[:vals], "test": splits.test[:tests]})
-    verdict = Spend(2 * tests * use.calls, 2 * tests * use.tokens, 2 * tests * use.usd)
+    answers = 2 * tests * task.repeats
+    verdict = Spend(answers * use.calls, answers * use.tokens, answers * use.usd)
     return task.model_copy(update={"splits": cut, "max_output_tokens": output_limit(task)}), verdict
 
 
-def check_reach(task: Task, examples: Sequence[Example], price: Price | None, agents: Price | None) -> None:
-    """Refuse a budget that does not reach for one answer to each example.
+def check_reach(
+    task: Task, examples: Sequence[Example], price: Price | None, agents: Price | None, *, more: int = 0
+) -> None:
+    """Refuse a budget that does not reach for every example's answers.
+
+    Args:
+        task: The task, with its budget and the answers to each example.
+        examples: What is to be answered.
+        price: The target's price, if it is known.
+        agents: The agents' price, if it is known.
+        more: Answers that are wanted on top.
 
     Raises:
         BadInput: It does not; the message says how many calls are needed.
     """
     mean = sum(_longest(task, example) for example in examples) // len(examples)
     use = _use(task, mean, price, agents)
-    uses = _affordable(task.budget, use, unlimited=len(examples))
-    if uses < len(examples):
+    answers = len(examples) * task.repeats + more
+    uses = _affordable(task.budget, use, unlimited=answers)
+    if uses < answers:
+        single = answers == len(examples)
         raise BadInput(
-            f"budget: {_words(task.budget)} reaches for about {uses} of {len(examples)} examples, which need "
-            f"{len(examples) * use.calls} calls; raise it, or take fewer examples"
+            f"budget: {_words(task.budget)} reaches for about {uses} of {answers} "
+            f"{'examples' if single else 'answers'}, which need {answers * use.calls} calls; raise it, or take fewer "
+            f"examples{'' if single else ', repeats or variants'}"
         )
 
 
@@ -154,8 +169,8 @@ def caution(task: Task) -> str | None:
 
 def _shares(task: Task, uses: int) -> tuple[int, int]:
     """Test and validation examples that so many uses of a prompt are enough for."""
-    tests = min(len(task.splits.test), int(task.budget.verdict_share * uses / 2))
-    return tests, min(len(task.splits.val), (uses - 2 * tests) // _RACES)
+    tests = min(len(task.splits.test), int(task.budget.verdict_share * uses / (2 * task.repeats)))
+    return tests, min(len(task.splits.val), (uses - 2 * tests * task.repeats) // _RACES)
 
 
 def _enough(task: Task, uses: int) -> bool:

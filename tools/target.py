@@ -21,17 +21,20 @@ class ChatTarget:
         ledger: Pays for the calls.
         model: The model that the prompt is improved for.
         max_tokens: Output limit of one answer.
+        temperature: Of the answers.
     """
 
-    def __init__(self, ledger: Ledger, model: Model, *, max_tokens: int) -> None:
+    def __init__(self, ledger: Ledger, model: Model, *, max_tokens: int, temperature: float = 0.0) -> None:
         self._ledger = ledger
         self._model = model
         self._max_tokens = max_tokens
+        self._temperature = temperature
 
     async def run(self, prompts: Mapping[str, Prompt], inputs: Mapping[str, str], *, sample: int = 0) -> Output:
         """See :class:`crito.protocols.Target`."""
         prompt = prompts.get("main") or next(iter(prompts.values()))
-        request = ModelRequest(messages=tuple(prompt.render(inputs)), max_tokens=self._max_tokens)
+        messages = tuple(prompt.render(inputs))
+        request = ModelRequest(messages=messages, max_tokens=self._max_tokens, temperature=self._temperature)
         call = await self._ledger.call(self._model, request, role="target", sample=sample)
         return Output(
             text=prompt.read(call.reply.text),

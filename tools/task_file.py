@@ -146,6 +146,8 @@ def _checked(
         max_prompt_tokens=spec.constraints.max_prompt_tokens,
         max_output_tokens=spec.max_output_tokens,
         reasoning=spec.reasoning,
+        temperature=spec.temperature,
+        repeats=spec.repeats,
         concurrency=spec.concurrency,
         seed=spec.seed,
         prices=spec.prices,

@@ -71,6 +71,8 @@ metric: {metric}
 # max_output_tokens: 64  # the default follows the longest right answer
 # scoring: sampled  # or likelihood, calibrated: labels by log-probability, where the model gives it
 # reasoning: false  # whether answers may reason before the result
+# temperature: 0  # of the target's answers
+# repeats: 1  # answers to each test example, averaged in the verdict; for a temperature above 0, or a judge
 # prices: {{{model}: [0.25, 2.0]}}  # US dollars per million tokens (in, out), for models whose price is not known
 """
 

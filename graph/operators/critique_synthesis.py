@@ -52,7 +52,7 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     if critique is not None:
         for hypothesis, patch in await deps.rewriter.synthesize(parent, critique):
             _keep(found, parent, patch, hypothesis, evidence, round_number=round_number, author="rewriter")
-    for hypothesis, patch in structural(parent.main, deps.task, computed.hypotheses):
+    for hypothesis, patch in structural(parent.main, deps.task, computed.hypotheses) if deps.preset.taxonomy else ():
         _keep(found, parent, patch, hypothesis, evidence, round_number=round_number)
     shown = _show_failures(parent, evidence, deps.task)
     if shown is not None:
@@ -117,7 +117,8 @@ async def criticized(deps: Deps, assignment: Assignment, evidence: Evidence) -> 
         BudgetExhausted: The call does not fit.
     """
     parent = assignment.parent
-    labels = {e.id: label for e, o in evidence.wrong if (label := diagnose(o, e, deps.task)) is not None}
+    diagnoses = {e.id: diagnose(o, e, deps.task) for e, o in evidence.wrong if deps.preset.taxonomy}
+    labels = {example: label for example, label in diagnoses.items() if label is not None}
     tried = deps.attempts.before(assignment.round, parent=parent.id)
     with deps.tracer.span("invoke_agent", "critic", candidate=parent.id) as span:
         try:

@@ -21,7 +21,7 @@ from crito.task import Example, Task
 from crito.tools.limits import message_tokens
 
 _SIZES = (2, 4, 6, 8, 10, 12)
-_DEMO_TOKENS = 240
+_DEMO_TOKENS = 280
 """Tokens that a set of demonstrations may take, about: they are paid for in every use."""
 _RULE, _CUE = 0.8, 0.5
 """How often an opening candidate has the answer rule and an answer cue."""
@@ -94,7 +94,8 @@ async def harvest(deps: Deps, parent: Candidate) -> list[Demo]:
         BudgetExhausted: Running the parent does not fit into the budget.
     """
     train = deps.task.splits.train
-    if not deps.task.reasoning and all(example.expected is not None for example in train):
+    own = deps.task.reasoning and deps.preset.own_outputs
+    if not own and all(example.expected is not None for example in train):
         return [Demo(inputs=e.inputs, output=e.expected or "", example_id=e.id) for e in train]
     outcomes = await deps.evaluator.evaluate(parent, train[:_HARVEST])
     by_id = {example.id: example for example in train}

@@ -13,6 +13,7 @@ from crito.patch import Edit, Patch
 from crito.prompt import Prompt
 from crito.records import Candidate, child
 from crito.task import Task
+from crito.tools.likelihood import ambiguous
 
 _SYNONYMS: Mapping[tuple[str, str], Sequence[tuple[str, str]]] = {
     ("negative", "positive"): (("bad", "good"), ("terrible", "great"), ("unhappy", "happy")),
@@ -32,7 +33,7 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     parent, task = assignment.parent, deps.task
     if len(task.labels) < 2 or task.reasoning:
         return []
-    sets = [words for words in _word_sets(task.labels) if words != parent.main.words and _clear(words)]
+    sets = [words for words in _word_sets(task.labels) if words != parent.main.words and _clear(words, task)]
     found: dict[str, Candidate] = {}
     for at in deps.rng(19, assignment.round, assignment.worker).permutation(len(sets)):
         try:
@@ -73,8 +74,10 @@ def _word_sets(labels: Sequence[str]) -> list[dict[str, str]]:
     return sets
 
 
-def _clear(words: Mapping[str, str]) -> bool:
+def _clear(words: Mapping[str, str], task: Task) -> bool:
     """Whether some word is new, no two are alike, and none is the label that another word stands for."""
+    if task.scoring != "sampled" and ambiguous(tuple(words.values())) is not None:
+        return False  # no first token would tell them apart
     said = {word.casefold() for word in words.values()}
     taken = any(w.casefold() == o.casefold() for label, w in words.items() for o in words if o != label)
     return not taken and len(said) == len(words) and any(label != word for label, word in words.items())

@@ -1,6 +1,6 @@
 import pytest
 
-from crito.graph.allowance import as_state, calls_left
+from crito.graph.allowance import as_state, calls_left, verdict_reserve
 from crito.task import Budget
 from crito.tools.meter import Spend
 
@@ -28,3 +28,9 @@ def test_free_calls_are_limited_by_nothing_but_their_number() -> None:
 
 def test_a_run_that_has_paid_nothing_can_still_be_told() -> None:
     assert calls_left(Budget(calls=50), as_state(Spend()), Spend()) == 50
+
+
+def test_the_verdict_keeps_what_its_answers_were_measured_to_take() -> None:
+    planned = Spend(40, 1000, 2.0)
+    assert verdict_reserve(planned, 20, 10.0) == planned
+    assert verdict_reserve(planned, 40, 50.0) == Spend(40, 2300, 4.6)

@@ -362,3 +362,23 @@ async def test_a_budget_that_ends_within_an_evaluation_is_the_users_to_raise(tmp
     chatty = ScriptedModel(lambda _: "word " * 200)
     with pytest.raises(BadInput, match="the budget of tokens is used up before all 36 examples were answered"):
         await aevaluate(make_task(budget=Budget(tokens=3000)), model=chatty, database=tmp_path / "crito.db")
+
+
+async def test_an_evaluation_averages_repeated_answers_and_tells_their_noise(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def wavers(request: ModelRequest) -> str:
+        said.append("billing" if len(said) % 36 < 18 or len(said) < 36 else "shipping")
+        return said[-1]
+
+    task = make_task(repeats=2, temperature=1.0)
+    found = await aevaluate(task, model=ScriptedModel(wavers), database=tmp_path / "crito.db")
+    assert (found.n, found.failed, found.score, found.noise) == (36, 0, 0.75, 0.25)
+    assert found.bill.calls == 72
+    assert "repeated answers to one example vary by 0.500" in str(found)
+
+
+async def test_answers_that_were_given_once_tell_no_noise(tmp_path: Path) -> None:
+    found = await aevaluate(make_task(), model=ScriptedModel(lambda _: "x"), database=tmp_path / "crito.db")
+    assert found.noise is None
+    assert "vary" not in str(found)

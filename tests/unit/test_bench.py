@@ -48,7 +48,7 @@ def paid(models: list[ScriptedModel]) -> int:
 
 
 def bench(folder: Path, *names: str, **fields: Any) -> Bench:
-    given = {"presets": {"default": DEFAULT}, "seeds": (0,), "unit": "calls", "limit": 150}
+    given = {"presets": {"default": DEFAULT}, "seeds": (0,), "limits": {"calls": 150}}
     loaded = tasks([data_folder(folder, *names)], model="scripted/toy")
     return Bench(**{**given, "tasks": loaded, **fields})
 
@@ -63,7 +63,7 @@ def start(
 def test_the_verdict_on_the_whole_test_split_comes_on_top(
     tmp_path: Path, models: list[ScriptedModel], unit: str, limit: float
 ) -> None:
-    wanted = bench(tmp_path, "a", unit=unit, limit=limit)
+    wanted = bench(tmp_path, "a", limits={unit: limit})
     priced = {name: t.model_copy(update={"prices": {"scripted/toy": (1.0, 1.0)}}) for name, t in wanted.tasks.items()}
     task = wanted.model_copy(update={"tasks": priced}).task("a", 3)
     found = checked(task, Parts())
@@ -78,7 +78,7 @@ def test_a_budget_that_cannot_work_is_refused_with_the_task(
     tmp_path: Path, models: list[ScriptedModel], unit: str, limit: float, words: str
 ) -> None:
     with pytest.raises(BadInput, match=f"task a: .*{words}"):
-        bench(tmp_path, "a", unit=unit, limit=limit).check()
+        bench(tmp_path, "a", limits={unit: limit}).check()
     assert paid(models) == 0
 
 
@@ -188,8 +188,8 @@ def test_parallel_runs_share_the_limit_on_calls_in_flight(tmp_path: Path, models
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"limit": 151}, "its budget is 150 calls, not 151 calls"),
-        ({"unit": "tokens"}, "its budget is 150 calls, not 150 tokens"),
+        ({"limits": {"calls": 151}}, "its budget is 150 calls, not 151 calls"),
+        ({"limits": {"tokens": 150}}, "its budget is 150 calls, not 150 tokens"),
         ({"presets": {"default": OTHER}}, "preset default has changed since"),
         ({"tasks": {}}, "its tasks are a, not "),
     ],

@@ -73,7 +73,7 @@ def test_progress_tells_which_cell_of_how_many_and_how_long_it_takes(folder: Pat
     ("options", "words"),
     [
         ((), "--calls N, --tokens N or --usd X"),
-        (("--calls", "9", "--tokens", "9"), "one limit"),
+        (("--calls", "9", "--tokens", "0"), "--tokens 0: must be above 0"),
         (("--calls", "0"), "--calls 0: must be above 0"),
         (("--calls", "150", "--presets", "defualt"), "did you mean 'default'?"),
         (("--calls", "150", "--presets", ","), "--presets: names nothing"),

@@ -36,7 +36,7 @@ def test_likelihood_without_labels_is_refused(scoring: str, fields: dict[str, An
 
 
 def test_likelihood_with_a_metric_of_ones_own_is_refused() -> None:
-    assert "metric: label" in refusal(Parts(model=MODEL, metric=lambda output, example: 1.0))  # type: ignore[arg-type,return-value]
+    assert "metric: label" in refusal(Parts(model=MODEL, metric=lambda output, example: 1.0))  # type: ignore[arg-type]
 
 
 def test_likelihood_of_a_model_without_logprobs_is_refused() -> None:
@@ -69,3 +69,40 @@ def test_likelihood_after_reasoning_is_refused() -> None:
 def test_sampling_asks_for_none_of_it() -> None:
     task = make_task(metric="label", labels=("10", "12"), reasoning=True)
     assert checked(task, Parts(model=ScriptedModel([]))).task.scoring == "sampled"
+
+
+def waver(output: Any, example: Any) -> float:
+    return 1.0
+
+
+async def program(prompts: Any, inputs: Any) -> str:
+    return "billing"
+
+
+def test_repeats_that_would_all_be_alike_are_refused() -> None:
+    with pytest.raises(BadInput, match="repeats: 3 answers at temperature 0 are alike; set a temperature above it"):
+        checked(make_task(repeats=3), Parts(model=ScriptedModel([])))
+
+
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        ({"temperature": 0.7}, {}),
+        ({"metric": "judge:Is it polite?"}, {}),
+        ({}, {"metric": waver}),
+        ({}, {"target": program}),
+    ],
+)
+def test_repeats_of_what_may_waver_pass(fields: dict[str, Any], parts: dict[str, Any]) -> None:
+    task = make_task(repeats=3, **fields)
+    assert checked(task, Parts(model=ScriptedModel([]), **parts)).task.repeats == 3
+
+
+@pytest.mark.parametrize("fields", [{"temperature": 0.7}, {"repeats": 2}])
+def test_probabilities_neither_waver_nor_warm_up(fields: dict[str, Any]) -> None:
+    assert "which temperature and repeats do not change" in refusal(Parts(model=MODEL), **fields)
+
+
+def test_a_programs_temperature_is_its_own() -> None:
+    with pytest.raises(BadInput, match="temperature: a program of yours answers at its own"):
+        checked(make_task(temperature=0.7), Parts(model=ScriptedModel([]), target=program))

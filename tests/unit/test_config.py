@@ -46,6 +46,7 @@ def test_a_prompt_file_reads_what_to_yaml_writes() -> None:
         layout=Layout(demos="inline"),
         template="Q: {message}",
         frozen=("rules[0]",),
+        words={"y": "yes"},
     )
     assert Prompt.model_validate(parse_prompt_form(prompt.to_yaml(), "p.yaml").model_dump()) == prompt
 

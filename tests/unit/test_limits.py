@@ -10,6 +10,7 @@ from crito.tools.limits import (
     DEFAULT_CALLS,
     capped,
     check_context,
+    check_reach,
     complete,
     estimate,
     fit,
@@ -209,3 +210,19 @@ def test_the_cap_on_prompt_tokens_leaves_room_for_the_longest_input() -> None:
     assert capped(task, None) == task
     tight = task.model_copy(update={"max_prompt_tokens": 50})
     assert capped(tight, 4000).max_prompt_tokens == 50
+
+
+def test_repeats_are_paid_from_the_verdicts_share_alone() -> None:
+    whole = task_of(budget=Budget(calls=300))
+    once, _ = fit(whole, None, None)
+    often, kept = fit(whole.model_copy(update={"repeats": 3, "temperature": 1.0}), None, None)
+    assert (len(once.splits.test), len(often.splits.test)) == (40, 20)
+    assert kept.calls == 2 * 20 * 3
+    assert len(often.splits.val) == (300 - kept.calls) // 6
+
+
+def test_a_budget_must_reach_for_repeats_and_variants() -> None:
+    task = task_of(budget=Budget(calls=100), repeats=2)
+    check_reach(task, task.splits.test, None, None, more=20)
+    with pytest.raises(BadInput, match=r"100 of 101 answers, which need 101 calls; .* fewer examples, repeats or"):
+        check_reach(task, task.splits.test, None, None, more=21)

@@ -1,13 +1,15 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from crito.agents.planner import PRIORS, Planner
+from crito.agents.planner import Choice, Planner
 from crito.errors import BudgetExhausted, CallFailed
 from crito.memory.attempts import Attempt
-from crito.records import Brief, Plan
+from crito.records import Brief
 from crito.task import Task
+from crito.tools.stats import BetaArm
 from tests.builders import asked, make_example, make_task, speaking
 
 TEAMS = ("billing", "delivery")
@@ -23,6 +25,13 @@ TRIED = Attempt(
 )
 
 
+ARMS: dict[str, BetaArm] = {"demonstrations": (4.0, 4.0), "critique_synthesis": (4.0, 4.0)}
+ABOUT = {"demonstrations": "shows examples", "critique_synthesis": "edits the instructions", "magic": "is not in use"}
+ADVICE = {"operator": "critique_synthesis", "focus": "long messages", "reason": "they fail"}
+ADVISED = Choice(operator="critique_synthesis", author="planner", focus="long messages", reason="they fail")
+AHEAD: dict[str, BetaArm] = {"planner": (1.5, 0.5), "bandit": (1.0, 1.0)}
+
+
 def brief_reply(kind: str) -> dict[str, object]:
     return {"kind": kind, "requirements": ["One word."], "strategy": "Show examples."}
 
@@ -32,16 +41,32 @@ async def brief_of(path: Path, task: Task, *replies: object) -> Brief:
         return await Planner(speaker, task).brief()
 
 
-async def planned(path: Path, *replies: object, author: str = "planner", attempts: tuple[Attempt, ...] = ()) -> Plan:
-    async with speaking(path, replies, role="planner") as (speaker, _):
-        return await Planner(speaker, LABELLED).plan(
-            2,
-            brief=Brief.model_validate({"kind": "classification", "author": author}),
-            parents=["p", "q", "r"],
-            operators={"demonstrations": (1.0, 1.0), "critique_synthesis": (1.0, 1.0)},
+async def chosen(
+    path: Path,
+    *replies: object,
+    steps: int = 3,
+    advised: bool = True,
+    attempts: tuple[Attempt, ...] = (TRIED,),
+    operators: dict[str, BetaArm] = ARMS,
+    authors: dict[str, BetaArm] | None = None,
+    seed: int = 0,
+) -> tuple[list[Choice], list[str]]:
+    """The choices for one round, and what the model was shown for them."""
+    async with speaking(path, replies, role="planner") as (speaker, model):
+        choices = await Planner(speaker, LABELLED).choose(
+            steps,
+            operators=operators,
+            about=ABOUT,
+            authors=authors or {},
             attempts=attempts,
-            rng=np.random.default_rng(0),
+            advised=advised,
+            rng=np.random.default_rng(seed),
         )
+        return choices, [asked(model, at) for at in range(model.calls)]
+
+
+def authors_of(choices: list[Choice]) -> list[str]:
+    return [choice.author for choice in choices]
 
 
 async def test_a_brief_that_agrees_with_the_data_is_taken(tmp_path: Path) -> None:
@@ -101,57 +126,97 @@ async def test_examples_are_shown_as_data(tmp_path: Path) -> None:
     assert "Obey me" in shown.partition("<data>")[2].partition("</data>")[0]
 
 
-async def test_each_parent_gets_a_step_from_the_bandit(tmp_path: Path) -> None:
-    plan = await planned(tmp_path)
-    assert [(s.parent, s.reason) for s in plan.steps] == [("p", "bandit"), ("q", "bandit"), ("r", "bandit")]
-    assert {s.operator for s in plan.steps} <= set(PRIORS)
-    assert (plan.round, plan.author) == (2, "bandit")
+@pytest.mark.parametrize(
+    "settings",
+    [{"advised": False}, {"attempts": ()}, {"operators": {"demonstrations": (4.0, 4.0)}}],
+    ids=["not heard", "nothing tried yet", "nothing to choose"],
+)
+async def test_without_advice_the_bandit_chooses_every_step(tmp_path: Path, settings: dict[str, Any]) -> None:
+    choices, shown = await chosen(tmp_path, **settings)
+    assert authors_of(choices) == ["bandit"] * 3
+    assert {choice.operator for choice in choices} <= set(ARMS)
+    assert shown == []
+
+
+async def test_the_bandit_prefers_what_has_earned_more(tmp_path: Path) -> None:
+    arms = {"demonstrations": (40.0, 4.0), "critique_synthesis": (4.0, 40.0)}
+    choices, _ = await chosen(tmp_path, steps=20, advised=False, operators=arms)
+    assert {choice.operator for choice in choices} == {"demonstrations"}
 
 
 async def test_the_bandit_draws_the_same_from_the_same_numbers(tmp_path: Path) -> None:
-    assert await planned(tmp_path) == await planned(tmp_path)
+    once, again, other = [
+        (await chosen(tmp_path / str(at), steps=12, advised=False, seed=seed))[0] for at, seed in enumerate((0, 0, 1))
+    ]
+    assert once == again
+    assert once != other
 
 
-async def test_advice_takes_the_last_step_alone(tmp_path: Path) -> None:
-    advice = {"operator": "critique_synthesis", "focus": "long messages", "reason": "they fail"}
-    plan = await planned(tmp_path, advice, attempts=(TRIED,))
-    assert [s.reason for s in plan.steps] == ["bandit", "bandit", "advice: they fail"]
-    last = plan.steps[-1]
-    assert (last.operator, last.parent, last.focus) == ("critique_synthesis", "r", "long messages")
-    assert plan.author == "planner"
+async def test_one_step_follows_the_advice(tmp_path: Path) -> None:
+    choices, _ = await chosen(tmp_path, ADVICE)
+    assert authors_of(choices) == ["bandit", "bandit", "planner"]
+    assert choices[-1] == ADVISED
 
 
-@pytest.mark.parametrize("reply", ["?", {"operator": "magic", "focus": "x"}])
+async def test_advice_that_has_earned_more_than_the_bandit_leads_all_steps_but_one(tmp_path: Path) -> None:
+    choices, _ = await chosen(tmp_path, ADVICE, authors=AHEAD)
+    assert authors_of(choices) == ["bandit", "planner", "planner"]
+    assert choices[1] == choices[2] == ADVISED
+
+
+@pytest.mark.parametrize(
+    "authors",
+    [
+        {"planner": (1.0, 1.0), "bandit": (1.5, 0.5)},
+        {"planner": (1.0, 1.0), "bandit": (1.0, 1.0)},
+        {"planner": (1.0, 0.9), "bandit": (0.0, 9.0)},
+        {"planner": (9.0, 0.0), "bandit": (0.0, 1.9)},
+        {"planner": (9.0, 0.0)},
+        {"bandit": (0.0, 9.0)},
+    ],
+    ids=["behind", "equal", "few trials of its own", "few trials of the bandit", "no bandit", "never tried"],
+)
+async def test_advice_does_not_lead_before_it_has_shown_that_it_pays(
+    tmp_path: Path, authors: dict[str, BetaArm]
+) -> None:
+    choices, _ = await chosen(tmp_path, ADVICE, authors=authors)
+    assert authors_of(choices) == ["bandit", "bandit", "planner"]
+
+
+async def test_a_single_step_follows_advice_that_has_beaten_the_bandit(tmp_path: Path) -> None:
+    choices, _ = await chosen(tmp_path, ADVICE, steps=1, authors=AHEAD)
+    assert choices == [ADVISED]
+
+
+async def test_for_a_single_step_no_advice_is_paid_for_that_would_not_be_taken(tmp_path: Path) -> None:
+    choices, shown = await chosen(tmp_path, steps=1)
+    assert authors_of(choices) == ["bandit"]
+    assert shown == []
+
+
+@pytest.mark.parametrize("reply", ["?", {"operator": "spell", "focus": "x"}, {"operator": "magic", "focus": "x"}])
 async def test_unusable_advice_leaves_the_bandit_in_charge(tmp_path: Path, reply: object) -> None:
-    plan = await planned(tmp_path, reply, reply, attempts=(TRIED,))
-    assert [s.reason for s in plan.steps] == ["bandit"] * 3
-    assert plan.author == "bandit"
+    choices, _ = await chosen(tmp_path, reply, reply, authors=AHEAD)
+    assert authors_of(choices) == ["bandit"] * 3
 
 
-async def test_a_model_that_misread_the_task_is_not_asked(tmp_path: Path) -> None:
-    async with speaking(tmp_path, [], role="planner") as (speaker, model):
-        await Planner(speaker, LABELLED).plan(
-            1,
-            brief=Brief(kind="classification"),
-            parents=["p"],
-            operators=PRIORS,
-            attempts=[TRIED],
-            rng=np.random.default_rng(0),
+async def test_a_failed_call_leaves_the_bandit_in_charge(tmp_path: Path) -> None:
+    failure = CallFailed("bad_request", "too long", retryable=False)
+    async with speaking(tmp_path, lambda _: failure, role="planner") as (speaker, _):
+        choices = await Planner(speaker, LABELLED).choose(
+            2, operators=ARMS, about=ABOUT, authors={}, attempts=[TRIED], advised=True, rng=np.random.default_rng(0)
         )
-        assert model.calls == 0
+    assert authors_of(choices) == ["bandit", "bandit"]
 
 
 async def test_what_was_tried_is_shown_as_data(tmp_path: Path) -> None:
-    async with speaking(tmp_path, ["?", "?"], role="planner") as (speaker, model):
-        await Planner(speaker, LABELLED).plan(
-            1,
-            brief=Brief(kind="classification", author="planner"),
-            parents=["p"],
-            operators=PRIORS,
-            attempts=[TRIED],
-            rng=np.random.default_rng(0),
-        )
-        shown = asked(model)
+    _, (shown,) = await chosen(tmp_path, ADVICE)
     inside = shown.partition("<data>")[2].partition("</data>")[0]
     assert "demonstrations (code): show" in inside
     assert "obey: eliminated" in inside
+
+
+async def test_only_operators_that_may_be_used_are_offered(tmp_path: Path) -> None:
+    _, (shown,) = await chosen(tmp_path, ADVICE)
+    assert "- demonstrations: shows examples\n- critique_synthesis: edits the instructions\n" in shown
+    assert "magic" not in shown

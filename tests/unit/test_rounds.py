@@ -1,91 +1,157 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.runtime import Runtime
+from langgraph.types import Send
 
 from crito.graph.deps import Deps
-from crito.graph.rounds import _learned, _null, _pool, _unrepaired, decide, screen
+from crito.graph.preset import Preset, Stage
+from crito.graph.rounds import WorkerState, _unrepaired, plan, propose, race_round, repair, screen
 from crito.graph.state import RunState, gather
-from crito.prompt import Demo, Prompt, Section
-from crito.records import Plan, Step
-from crito.tools.meter import Spend
+from crito.prompt import Demo, Prompt
+from crito.records import Brief, Plan, Step
 from tests.builders import make_candidate, make_deps, make_examples, make_outcome
 
 TRAIN = make_examples(12, "train")
+TRIED = {"calls": 60, "round": 1}
 
 
-async def decided(path: Path, *, score: float = 0.5, verdict: Spend | None = None, **state: Any) -> tuple[str, Any]:
-    """Where a run goes from this state, and the update."""
-    async with make_deps(path, verdict=verdict) as deps:
-        await deps.archive.record(make_outcome(deps.seed, e, score) for e in deps.val)
-        spent = {"calls": 20.0, "tokens": 100.0, "usd": 0.0}
-        given: RunState = {"stage": "search", "round": 2, "incumbent": deps.seed, "stale": 0, "spent": spent, **state}  # type: ignore[typeddict-item]  # keys come from the tests
-        command = await decide(given, Runtime(context=deps))
-        return str(command.goto), command.update
+def preset_of(*operators: str, **fields: Any) -> Preset:
+    """A preset with one stage."""
+    settings = {name: fields.pop(name) for name in ("planner", "parents", "gate", "agents") if name in fields}
+    return Preset(name="one", about="-", stages=(Stage(name="search", operators=operators, **fields),), **settings)
+
+
+@asynccontextmanager
+async def deps_with(path: Path, preset: Preset) -> AsyncIterator[Deps]:
+    async with make_deps(path) as deps:
+        yield replace(deps, preset=preset)
+
+
+async def planned(deps: Deps, **state: Any) -> tuple[Plan, list[WorkerState]]:
+    """The plan of a round, and what its workers are sent."""
+    given: Any = {
+        **TRIED,
+        "stage": 0,
+        "brief": Brief(kind="generation").model_dump(mode="json"),
+        "operators": {},
+        "authors": {},
+        "pool": [deps.seed],
+        "incumbent": deps.seed,
+        **state,
+    }
+    command = await plan(given, Runtime(context=deps))
+    assert isinstance(command.goto, list)
+    sends = [send.arg for send in command.goto if isinstance(send, Send)]
+    assert command.update is not None
+    return Plan.model_validate(dict(command.update)["plan"]), sends
+
+
+async def proposed(deps: Deps, *, count: int, most: int | None, **fields: Any) -> RunState:
+    """What one worker gives back."""
+    step = Step(operator="critique_synthesis", parents=(deps.seed,), author="stage")
+    worker = WorkerState(step=step.model_dump(), index=3, count=count, most=most, round=1, ask=fields.get("ask", True))
+    return await propose(worker, Runtime(context=deps))
+
+
+async def test_each_step_goes_to_a_worker_of_its_own(tmp_path: Path) -> None:
+    async with deps_with(tmp_path, preset_of("babble", "format", steps=3, count=2)) as deps:
+        chosen, workers = await planned(deps)
+    assert len(chosen.steps) == 3
+    assert [worker["index"] for worker in workers] == [0, 1, 2]
+    assert [worker["step"] for worker in workers] == [step.model_dump() for step in chosen.steps]
+    assert {worker["count"] for worker in workers} == {2}
+
+
+async def test_without_a_count_the_steps_share_what_the_calls_reach_for(tmp_path: Path) -> None:
+    async with deps_with(tmp_path, preset_of("babble", "format", steps=2)) as deps:
+        counts = [[w["count"] for w in (await planned(deps, calls=calls))[1]] for calls in (12, 132)]
+    assert counts == [[1, 1], [6, 6]]  # 132 calls: 12 halved after 8 of the 12 examples, 96 + 24, and no 13th
 
 
 @pytest.mark.parametrize(
-    ("score", "state", "following"),
+    ("settings", "operators", "author"),
     [
-        (0.5, {"stage": "opening", "stale": 0}, "sweep"),
-        (0.5, {"stage": "opening", "stale": 1}, "sweep"),
-        (1.0, {"stage": "opening", "stale": 0}, "compress"),
-        (0.5, {"stage": "search", "stale": 1}, "search"),
-        (0.5, {"stage": "search", "stale": 2}, "compress"),
-        (1.0, {"stage": "search", "stale": 0}, "compress"),
-        (0.5, {"stage": "compress", "stale": 0}, "compress"),
-        (0.5, {"stage": "compress", "stale": 3}, "sweep"),
+        ({"planner": "random"}, ("babble", "format"), "random"),
+        ({"planner": "random"}, ("babble",), "stage"),
+        ({}, ("babble",), "stage"),
+        ({}, ("babble", "format"), "bandit"),
     ],
 )
-async def test_the_stages_follow_each_other(
-    tmp_path: Path, score: float, state: dict[str, Any], following: str
+async def test_who_chooses_is_written_into_the_step(
+    tmp_path: Path, settings: dict[str, Any], operators: tuple[str, ...], author: str
 ) -> None:
-    place, update = await decided(tmp_path, score=score, **state)
-    assert (place, update["stage"], update["round"]) == ("plan", following, 3)
+    async with deps_with(tmp_path, preset_of(*operators, steps=2, **settings)) as deps:
+        chosen, _ = await planned(deps)
+    assert {step.author for step in chosen.steps} == {author}
+    assert {step.operator for step in chosen.steps} <= set(operators)
 
 
-async def test_the_first_sweep_is_followed_by_the_search(tmp_path: Path) -> None:
-    place, update = await decided(tmp_path, score=0.5, stage="sweep", stale=1, round=1)
-    assert (place, update["stage"]) == ("plan", "search")
+async def test_a_random_choice_takes_every_operator_in_time(tmp_path: Path) -> None:
+    async with deps_with(tmp_path, preset_of("babble", "format", "strategy", planner="random")) as deps:
+        plans = [(await planned(deps, round=number))[0] for number in range(20)]
+    assert {plan.steps[0].operator for plan in plans} == {"babble", "format", "strategy"}
 
 
-@pytest.mark.parametrize(
-    ("score", "state", "stopped"),
-    [
-        (1.0, {"stage": "compress", "stale": 1}, "no further gain was found"),
-        (0.5, {"stage": "sweep", "stale": 1}, "no further gain was found"),
-        (0.5, {"stage": "sweep", "stale": 0}, "no further gain was found"),
-        (0.5, {"round": 12}, "no further gain was found"),
-        (0.5, {"spent": {"calls": 189.0, "tokens": 0.0, "usd": 0.0}}, "the budget of the search is used up"),
-    ],
-)
-async def test_the_search_ends(tmp_path: Path, score: float, state: dict[str, Any], stopped: str) -> None:
-    place, update = await decided(tmp_path, score=score, **state)
-    assert (place, update["stopped"]) == ("verdict", stopped)
+async def test_without_a_capable_model_only_operators_that_need_none_are_chosen(tmp_path: Path) -> None:
+    settings = preset_of("induce", "restyle", "format", steps=8, planner="random")
+    async with deps_with(tmp_path, settings) as deps:
+        understood = Brief(kind="generation", author="planner").model_dump(mode="json")
+        weak, able, deaf = [
+            {step.operator for step in (await planned(deps, **state))[0].steps}
+            for state in ({}, {"brief": understood}, {"brief": understood, "unheard": 2})
+        ]
+    assert (weak, deaf) == ({"format"}, {"format"})
+    assert able >= {"induce", "restyle"}
 
 
-async def test_what_the_verdict_needs_is_not_searched_away(tmp_path: Path) -> None:
-    assert (await decided(tmp_path, verdict=Spend(calls=168)))[0] == "plan"
-    assert (await decided(tmp_path, verdict=Spend(calls=169)))[0] == "verdict"
+async def test_a_preset_that_is_nothing_without_agents_keeps_its_operators(tmp_path: Path) -> None:
+    async with deps_with(tmp_path, preset_of("induce", agents=True)) as deps:
+        chosen, workers = await planned(deps)
+    assert [step.operator for step in chosen.steps] == ["induce"]
+    assert workers[0]["ask"]
 
 
-async def test_searching_stops_in_time_for_the_later_stages(tmp_path: Path) -> None:
-    for calls, following in ((140.0, "search"), (155.0, "compress")):
-        _, update = await decided(tmp_path, spent={"calls": calls, "tokens": 0.0, "usd": 0.0})
-        assert update["stage"] == following
+async def test_operators_of_the_incumbent_get_it_and_others_their_draw(tmp_path: Path) -> None:
+    async with deps_with(tmp_path, preset_of("compress", "merge", steps=6, planner="random")) as deps:
+        others = [make_candidate(text, parents=(deps.seed,)) for text in ("One.", "Two.", "Three.")]
+        await deps.archive.add(*others)
+        for candidate in others:
+            await deps.archive.record([make_outcome(candidate.id, e, 1.0) for e in deps.val])
+        chosen, _ = await planned(deps, pool=[deps.seed, *(c.id for c in others)], incumbent=others[2].id)
+    parents = {step.operator: step.parents for step in chosen.steps}
+    assert parents["compress"] == (others[2].id,)
+    assert len(set(parents["merge"])) == 2
 
 
-async def test_a_round_may_take_its_share_of_the_calls_and_no_more_than_are_left(tmp_path: Path) -> None:
-    for calls, share in ((20.0, 40), (185.0, 15)):
-        _, update = await decided(tmp_path, spent={"calls": calls, "tokens": 0.0, "usd": 0.0})
-        assert update["calls"] == share
+async def test_a_worker_gives_ids_with_the_index_of_its_step(tmp_path: Path) -> None:
+    async with make_deps(tmp_path, answer=lambda _: "billing it is") as deps:
+        update = await proposed(deps, count=4, most=None)
+        candidates = [deps.archive.candidate(c) for c in update["proposals"]]
+    assert len(candidates) > 1
+    assert set(update["proposals"].values()) == {3}
+    assert {candidate.operator for candidate in candidates} == {"critique_synthesis"}
 
 
-def test_ids_from_workers_are_gathered_once_in_order() -> None:
-    assert gather(None, ["b", "a", "b"]) == ["b", "a"]
-    assert gather(["a"], ["c", "a", "b"]) == ["a", "c", "b"]
-    assert gather(["a"], None) == []
+async def test_no_step_makes_more_than_its_stage_wants(tmp_path: Path) -> None:
+    async with make_deps(tmp_path, answer=lambda _: "billing it is") as deps:
+        assert len((await proposed(deps, count=1, most=1))["proposals"]) == 1
+
+
+@pytest.mark.parametrize(("ask", "unheard"), [(True, 1), (False, 0)])
+async def test_agents_that_were_asked_in_vain_are_counted(tmp_path: Path, ask: bool, unheard: int) -> None:
+    async with make_deps(tmp_path, answer=lambda _: "billing it is") as deps:
+        assert (await proposed(deps, count=4, most=None, ask=ask))["unheard"] == unheard
+
+
+def test_ids_from_workers_are_gathered_in_order_and_the_first_keeps_a_candidate() -> None:
+    assert gather(None, {"b": 0, "a": 0}) == {"b": 0, "a": 0}
+    assert gather({"a": 0}, {"c": 1, "a": 1}) == {"c": 1, "a": 0}
+    assert gather({"a": 0}, None) == {}
 
 
 async def test_screening_gives_reasons_and_keeps_what_is_sound(tmp_path: Path) -> None:
@@ -94,16 +160,22 @@ async def test_screening_gives_reasons_and_keeps_what_is_sound(tmp_path: Path) -
         bad = make_candidate("Here is the improved prompt: name the team.", parents=(deps.seed,))
         again = make_candidate("Seen before, long ago, by us all.", parents=(deps.seed,))
         await deps.archive.add(good, bad, again)
-        state: RunState = {
-            "proposals": [again.id, bad.id, good.id],
-            "seen": [deps.seed, again.id],
-            "calls": 60,
-            "round": 1,
-        }
+        proposals = {again.id: 0, bad.id: 0, good.id: 1}
+        state: RunState = {"proposals": proposals, "seen": [deps.seed, again.id], **TRIED}  # type: ignore[typeddict-item]
         update = await screen(state, Runtime(context=deps))
     assert update["alive"] == [good.id]
     assert update["rejected"][bad.id][0] == "screened"
     assert "talks about the prompt" in update["rejected"][bad.id][1]
+
+
+@pytest.mark.parametrize(("operator", "alive"), [("null", True), ("ablate", False)])
+async def test_only_the_null_prompt_may_be_bare(tmp_path: Path, operator: str, alive: bool) -> None:
+    async with make_deps(tmp_path) as deps:
+        bare = make_candidate(prompt=Prompt(), parents=(deps.seed,), operator=operator)
+        await deps.archive.add(bare)
+        state: RunState = {"proposals": {bare.id: 0}, "seen": [deps.seed], **TRIED}  # type: ignore[typeddict-item]
+        update = await screen(state, Runtime(context=deps))
+    assert update["alive"] == ([bare.id] if alive else [])
 
 
 @pytest.mark.parametrize(
@@ -131,6 +203,17 @@ async def test_a_patch_must_mend_and_not_break(
         assert await _unrepaired(deps, candidate) == reason
 
 
+@pytest.mark.parametrize("gate", [True, False])
+async def test_the_gate_can_be_left_open(tmp_path: Path, gate: bool) -> None:
+    async with deps_with(tmp_path, preset_of("babble", gate=gate)) as deps:
+        useless = make_candidate("New.", parents=(deps.seed,), mends=(TRAIN[0].id,))
+        await deps.archive.add(useless)
+        state: RunState = {"alive": [useless.id], "rejected": {}, **TRIED}  # type: ignore[typeddict-item]
+        rejected = {"alive": [], "rejected": {useless.id: ("no_repair", "mends none of the 1 cited failures")}}
+        update = await repair(state, Runtime(context=deps))
+    assert update == (rejected if gate else {})
+
+
 async def test_a_case_that_is_shown_is_no_proof(tmp_path: Path) -> None:
     async with make_deps(tmp_path) as deps:
         shown = Demo(inputs=TRAIN[0].inputs, output="billing", example_id=TRAIN[0].id)
@@ -139,47 +222,14 @@ async def test_a_case_that_is_shown_is_no_proof(tmp_path: Path) -> None:
         assert deps.ledger.meter.spent.calls == 0
 
 
-def test_the_null_prompt_is_the_bare_input_of_every_module() -> None:
-    find = Prompt(sections=(Section(name="task", body="Find."),), template="F: {input}")
-    main = Prompt(sections=(Section(name="task", body="Answer."),))
-    seed = make_candidate(prompts={"find": find, "main": main})
-    (null,) = _null(seed)
-    assert {name: p.sections for name, p in null.prompts.items()} == {"find": (), "main": ()}
-    assert null.prompts["find"].template == "F: {input}"
-    assert null.patch is not None
-    assert seed.main.apply(null.patch) == null.main
-    assert _null(null) == []
-    frozen = make_candidate(prompt=main.model_copy(update={"frozen": ("task",)}))
-    assert _null(frozen) == []
-
-
-async def learned(deps: Deps, accepted: bool) -> dict[str, list[float]]:
-    steps = [Step(operator="demonstrations", parent=deps.seed), Step(operator="critique_synthesis", parent=deps.seed)]
-    made = make_candidate("New.", operator="demonstrations", parents=(deps.seed,))
-    await deps.archive.add(made)
-    state: RunState = {
-        "operators": {"demonstrations": [2.0, 2.0], "critique_synthesis": [2.0, 2.0]},
-        "proposals": [made.id],
-        "plan": Plan(round=1, steps=tuple(steps)).model_dump(mode="json"),
-    }
-    return _learned(deps, state, [made.id] if accepted else [])
-
-
-async def test_an_operator_learns_from_what_became_of_its_proposals(tmp_path: Path) -> None:
-    async with make_deps(tmp_path) as deps:
-        assert (await learned(deps, True))["demonstrations"] == [3.0, 2.0]
-        assert (await learned(deps, False))["demonstrations"] == [2.0, 3.0]
-
-
-async def test_an_operator_without_a_proposal_has_lost(tmp_path: Path) -> None:
-    async with make_deps(tmp_path) as deps:
-        assert (await learned(deps, True))["critique_synthesis"] == [2.0, 3.0]
-
-
-async def test_the_pool_keeps_the_best_the_seed_and_the_incumbent(tmp_path: Path) -> None:
-    async with make_deps(tmp_path) as deps:
-        names = ["seed", *(f"c{n}" for n in range(20))]
-        for index, name in enumerate(names):
-            await deps.archive.record([make_outcome(name, e, index / 20) for e in deps.val])
-        pool = _pool(deps, [*names, "c3"], "c1")
-    assert pool == ["seed", "c1", *(f"c{n}" for n in range(8, 20))]
+async def test_who_the_calls_do_not_reach_for_does_not_race(tmp_path: Path) -> None:
+    async with make_deps(tmp_path, answer=lambda _: "billing") as deps:
+        await deps.archive.record([make_outcome(deps.seed, e, 0.0) for e in deps.val])
+        first, second = [make_candidate(text, parents=(deps.seed,)) for text in ("One.", "Two.")]
+        await deps.archive.add(first, second)
+        alive = [first.id, second.id]
+        state: RunState = {"alive": alive, "rejected": {}, "incumbent": deps.seed, "calls": 12, "round": 1}
+        update = await race_round(state, Runtime(context=deps))
+        assert deps.ledger.meter.spent.calls == 12
+    assert update["alive"] == [first.id]
+    assert update["rejected"] == {second.id: ("screened", "the round's calls do not reach for it")}

@@ -98,3 +98,9 @@ async def test_a_key_in_a_programs_error_is_not_kept(database: Database) -> None
     with pytest.raises(CallFailed) as caught:
         await ProgramTarget(ledger_on(database), leak).run(PROMPTS, {"input": "hi"})
     assert "raised ValueError: bad key ***" in str(caught.value)
+
+
+async def test_the_targets_temperature_is_asked_for(database: Database) -> None:
+    model = ScriptedModel(["HI"])
+    await ChatTarget(ledger_on(database), model, max_tokens=9, temperature=0.7).run(PROMPTS, {"input": "hi"})
+    assert model.requests[0].temperature == 0.7

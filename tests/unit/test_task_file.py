@@ -256,3 +256,10 @@ def test_rows_left_out_as_repeated_are_reported(caplog: pytest.LogCaptureFixture
     built(examples=[*pairs(), *pairs(2)])
     assert "repeat an earlier one" in caplog.text
     assert "rows=2" in caplog.text
+
+
+def test_temperature_and_repeats_reach_the_task_and_have_sane_values(tmp_path: Path) -> None:
+    task = load_task(folder(tmp_path, "temperature: 0.7\nrepeats: 3\n"))
+    assert (task.temperature, task.repeats) == (0.7, 3)
+    assert problem(folder(tmp_path, "temperature: -1\n")) == "TASK.yaml: temperature: must be at least 0.0 (got -1)"
+    assert problem(folder(tmp_path, "repeats: 0\n")) == "TASK.yaml: repeats: must be above 0 (got 0)"

@@ -1,11 +1,14 @@
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from langgraph.runtime import Runtime
 
-from crito.graph.verdict import compare
+from crito.graph.verdict import compare, verdict
+from crito.protocols import ModelRequest
 from crito.records import Verdict
-from tests.builders import make_deps, make_examples, make_outcome
+from tests.builders import make_candidate, make_deps, make_examples, make_outcome
 
 EXAMPLES = make_examples(12, "test")
 
@@ -68,3 +71,35 @@ async def test_the_cost_of_one_use_is_told_for_both(tmp_path: Path) -> None:
     verdict = await verdict_on(tmp_path, [0.0] * 12, [1.0] * 12)
     assert verdict.tokens_per_use == (10.0, 30.0)
     assert verdict.usd_per_use == (0.0, 0.0)
+
+
+async def test_repeats_are_averaged_and_are_no_examples_of_their_own(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        for sample, right in ((0, 1.0), (1, 0.0)):
+            for name, value in (("seed", 0.0), ("best", right)):
+                made = (make_outcome(name, e, value).model_copy(update={"sample": sample}) for e in EXAMPLES)
+                await deps.archive.record(made)
+        found = compare(deps, "seed", "best", EXAMPLES)
+    assert (found.n, found.difference, found.noise) == (12, 0.5, 0.5)
+    assert found.p_value == pytest.approx(2 / 2**12)
+
+
+async def test_without_repeats_no_noise_is_told(tmp_path: Path) -> None:
+    assert (await verdict_on(tmp_path, [0.0] * 12, [1.0] * 12)).noise is None
+
+
+async def test_each_test_example_is_answered_as_often_as_the_task_wants(tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def answer(request: ModelRequest) -> str:
+        asked.append(request.temperature)
+        return "billing" if len(asked) <= 24 else "shipping"  # the first sample of both prompts
+
+    state: Any = {"incumbent": "best"}
+    async with make_deps(tmp_path, answer=answer, repeats=3, temperature=0.7) as deps:
+        better = make_candidate("Name the best team.", id="best")
+        await deps.archive.add(better)
+        update = await verdict(state, Runtime(context=deps))
+        assert all(len(row) == 3 for row in deps.archive.repeats("best", deps.test))
+    assert asked == [0.7] * (2 * 12 * 3)
+    assert update["verdict"]["noise"] > 0

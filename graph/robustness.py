@@ -1,0 +1,159 @@
+"""What a prompt is worth when it is written in other ways that mean the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations, permutations
+from statistics import fmean, pstdev
+from typing import NamedTuple
+
+from crito.errors import BadInput
+from crito.graph.deps import Deps
+from crito.prompt import Prompt
+from crito.records import Candidate, Outcome, candidate_id
+from crito.result import Robustness
+from crito.task import Example, Task
+from crito.tools.likelihood import decided
+from crito.tools.metrics import parse
+from crito.tools.splits import interleaved
+from crito.tools.variants import Variant, variants
+
+EXAMPLES = 30
+"""The most examples that each variant answers."""
+_AS_WRITTEN = "as written"
+
+
+class Probe(NamedTuple):
+    """What is to be answered: variants of the prompt, and the examples that all of them get."""
+
+    variants: tuple[Variant, ...]
+    examples: tuple[Example, ...]
+
+    @property
+    def answers(self) -> int:
+        """Answers that it takes at most, besides those to the prompt as it is written."""
+        return len(self.variants) * len(self.examples)
+
+
+def probe(task: Task, examples: Sequence[Example], count: int) -> Probe:
+    """Choose the variants and the examples, labels evenly mixed.
+
+    Args:
+        task: The task with the prompt.
+        examples: Where to take the examples from; at most 30 are taken.
+        count: How many variants; there may be fewer.
+
+    Raises:
+        BadInput: Variants are wanted, and nothing of the prompt may be changed.
+    """
+    made = variants(_main(task)[1], labels=task.labels, seed=task.seed, count=count)
+    if count and not made:
+        raise BadInput(
+            "robustness: nothing of the prompt may be written in another way; freeze less of it, or leave this out"
+        )
+    return Probe(made, tuple(interleaved(examples, task.seed)[:EXAMPLES]))
+
+
+async def robustness(deps: Deps, chosen: Probe) -> Robustness:
+    """Score the prompt and its variants on the same examples; what the archive has is not paid again.
+
+    Raises:
+        BudgetExhausted: The budget ended on the way.
+        ProviderFailure: The provider is down.
+    """
+    kinds = [_AS_WRITTEN, *(variant.kind for variant in chosen.variants)]
+    candidates = [deps.archive.candidate(deps.seed), *(_candidate(deps, variant) for variant in chosen.variants)]
+    outcomes = [await deps.evaluator.evaluate(candidate, chosen.examples) for candidate in candidates]
+    return summary(deps.task, kinds, outcomes)
+
+
+def summary(task: Task, kinds: Sequence[str], outcomes: Sequence[Sequence[Outcome]]) -> Robustness:
+    """What outcomes say of a prompt's robustness.
+
+    Args:
+        task: Says how answers are read.
+        kinds: What was changed in each variant.
+        outcomes: For each variant those on the same examples, in the same order.
+    """
+    means = [(kind, _mean(row)) for kind, row in zip(kinds, outcomes, strict=True)]
+    scored = tuple((kind, mean) for kind, mean in means if mean is not None)
+    scores = [score for _, score in scored] or [0.0]
+    return Robustness(
+        mean=fmean(scores),
+        worst=min(scores),
+        best=max(scores),
+        spread=pstdev(scores),
+        sensitivity=sensitivity([[_answer(task, outcome) for outcome in row] for row in outcomes]),
+        posix=posix([[outcome.probabilities for outcome in row] for row in outcomes]),
+        by_variant=scored,
+        n=max(map(len, outcomes)),
+        failed=sum(outcome.score is None for row in outcomes for outcome in row),
+    )
+
+
+def sensitivity(answers: Sequence[Sequence[str | None]]) -> float:
+    """1 - mean pairwise agreement over the variants: the stand-in for POSIX where there are no log-probabilities.
+
+    Args:
+        answers: One row per variant, the same examples in the same order; None for a call that failed, which is no
+            part of any pair.
+
+    Returns:
+        From 0 (all answer alike) to 1; 0 where there is no pair.
+    """
+    pairs = [
+        one == other
+        for mine, theirs in combinations(answers, 2)
+        for one, other in zip(mine, theirs, strict=True)
+        if one is not None and other is not None
+    ]
+    return 1 - fmean(pairs) if pairs else 0.0
+
+
+def posix(probabilities: Sequence[Sequence[Mapping[str, float] | None]]) -> float | None:
+    """The prompt sensitivity index POSIX, averaged over the examples; at least 0, in nats.
+
+    Over N variants x of an input with answers y: 1 / (N (N - 1)) * sum over i != j of
+    |log P(y_j | x_j) - log P(y_j | x_i)| / length(y_j). The form is given here from memory, not checked against its
+    publication. An answer is one label here, so its length is 1 and P is its share among the labels.
+
+    Args:
+        probabilities: One row per variant, the same examples in the same order; by label, None where there are none.
+
+    Returns:
+        The mean over the examples that at least two variants answered; None where there is no such example.
+    """
+    columns = ([p for p in column if p] for column in zip(*probabilities, strict=True))
+    indices = [
+        fmean(abs(math.log(mine[decided(mine)]) - math.log(other[decided(mine)])) for mine, other in pairs)
+        for column in columns
+        if (pairs := list(permutations(column, 2)))
+    ]
+    return fmean(indices) if indices else None
+
+
+def _main(task: Task) -> tuple[str, Prompt]:
+    """The prompt of the module ``main``, or of the first module, with the module's name."""
+    module = "main" if "main" in task.prompts else next(iter(task.prompts))
+    return module, task.prompts[module]
+
+
+def _candidate(deps: Deps, variant: Variant) -> Candidate:
+    module, _ = _main(deps.task)
+    prompts = {**deps.task.prompts, module: variant.prompt}
+    return Candidate(
+        id=candidate_id(prompts), prompts=prompts, parents=(deps.seed,), operator="variant", hypothesis=variant.kind
+    )
+
+
+def _mean(outcomes: Sequence[Outcome]) -> float | None:
+    scores = [outcome.score.value for outcome in outcomes if outcome.score is not None]
+    return fmean(scores) if scores else None
+
+
+def _answer(task: Task, outcome: Outcome) -> str | None:
+    """The answer as the metric sees it, in folded case; empty where it sees none, None where the call failed."""
+    if outcome.score is None:
+        return None
+    return (parse(task, outcome.output) or "").casefold()

@@ -1,0 +1,265 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from langgraph.runtime import Runtime
+
+from crito.graph.decisions import _learned, decide, remember, tokens_per_use
+from crito.graph.deps import Deps
+from crito.graph.operators.catalogue import OPERATORS
+from crito.graph.presets import DEFAULT
+from crito.graph.state import RunState
+from crito.records import Candidate, Plan, PlanAuthor, Step
+from crito.tools.meter import Spend
+from tests.builders import make_candidate, make_deps, make_outcome
+
+OPENING, FIRST_SWEEP, SEARCH, COMPRESS, LAST_SWEEP = range(5)
+"""The default's stages."""
+SPENT = {"calls": 20.0, "tokens": 100.0, "usd": 0.0}
+EARLIER: dict[str, Any] = {"stage": SEARCH, "stage_rounds": 1, "round": 2, "stale": 0, "spent": SPENT}
+
+
+async def decided(
+    path: Path, *, score: float = 0.5, verdict: Spend | None = None, calls: int | None = None, **state: Any
+) -> tuple[str, Any]:
+    """Where a run of the default goes from this state, and the update."""
+    async with make_deps(path, verdict=verdict) as made:
+        deps = replace(made, preset=DEFAULT.model_copy(update={"calls": calls}))
+        await deps.archive.record(make_outcome(deps.seed, e, score) for e in deps.val)
+        given: RunState = {**EARLIER, "incumbent": deps.seed, **state}  # type: ignore[typeddict-item]  # keys come from the tests
+        command = await decide(given, Runtime(context=deps))
+        return str(command.goto), command.update
+
+
+@pytest.mark.parametrize(
+    ("score", "state", "following"),
+    [
+        (0.5, {"stage": OPENING}, FIRST_SWEEP),
+        (0.5, {"stage": OPENING, "stale": 1}, FIRST_SWEEP),
+        (1.0, {"stage": OPENING}, COMPRESS),
+        (0.5, {"stage": FIRST_SWEEP, "stale": 1}, SEARCH),
+        (0.5, {"stage": SEARCH, "stale": 1}, SEARCH),
+        (0.5, {"stage": SEARCH, "stale": 2}, COMPRESS),
+        (0.5, {"stage": SEARCH, "stage_rounds": 7}, SEARCH),
+        (0.5, {"stage": SEARCH, "stage_rounds": 8}, COMPRESS),
+        (1.0, {"stage": SEARCH}, COMPRESS),
+        (0.5, {"stage": COMPRESS}, COMPRESS),
+        (1.0, {"stage": COMPRESS}, COMPRESS),
+        (0.5, {"stage": COMPRESS, "stale": 1}, LAST_SWEEP),
+        (0.5, {"stage": COMPRESS, "stage_rounds": 4}, LAST_SWEEP),
+    ],
+)
+async def test_the_stages_follow_each_other(
+    tmp_path: Path, score: float, state: dict[str, Any], following: int
+) -> None:
+    place, update = await decided(tmp_path, score=score, **state)
+    assert (place, {**EARLIER, **state, **update}["stage"], update["round"]) == ("plan", following, 3)
+
+
+async def test_a_stage_counts_its_own_rounds(tmp_path: Path) -> None:
+    _, same = await decided(tmp_path, stale=1)
+    _, other = await decided(tmp_path, stale=2)
+    assert (same["stage_rounds"], same.get("stale", 1)) == (2, 1)
+    assert (other["stage_rounds"], other["stale"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("score", "state", "stopped"),
+    [
+        (1.0, {"stage": COMPRESS, "stale": 1}, "no further gain was found"),
+        (0.5, {"stage": LAST_SWEEP, "stale": 1}, "no further gain was found"),
+        (0.5, {"stage": LAST_SWEEP}, "no further gain was found"),
+        (0.5, {"spent": {**SPENT, "calls": 189.0}}, "the budget of the search is used up"),
+        (0.5, {"calls": 31}, "the budget of the search is used up"),
+    ],
+)
+async def test_the_search_ends(tmp_path: Path, score: float, state: dict[str, Any], stopped: str) -> None:
+    place, update = await decided(tmp_path, score=score, **state)
+    assert (place, update["stopped"]) == ("verdict", stopped)
+
+
+async def test_what_the_verdict_needs_is_not_searched_away(tmp_path: Path) -> None:
+    assert (await decided(tmp_path, verdict=Spend(calls=168)))[0] == "plan"
+    assert (await decided(tmp_path, verdict=Spend(calls=169)))[0] == "verdict"
+
+
+async def test_searching_stops_in_time_for_the_later_stages(tmp_path: Path) -> None:
+    for calls, following in ((140.0, SEARCH), (155.0, COMPRESS)):
+        _, update = await decided(tmp_path, spent={**SPENT, "calls": calls})
+        assert update.get("stage", SEARCH) == following
+
+
+async def test_a_round_may_take_its_share_of_the_calls_and_no_more_than_are_left(tmp_path: Path) -> None:
+    for calls, share in ((20.0, 40), (185.0, 15)):
+        _, update = await decided(tmp_path, stage=FIRST_SWEEP, spent={**SPENT, "calls": calls})
+        assert update["calls"] == share
+
+
+async def test_a_share_is_of_the_presets_own_calls_where_it_has_fewer(tmp_path: Path) -> None:
+    _, update = await decided(tmp_path, calls=100)
+    assert update["calls"] == 20
+
+
+async def test_a_round_reaches_for_one_race_at_least(tmp_path: Path) -> None:
+    _, update = await decided(tmp_path, calls=40)
+    assert update["calls"] == 12
+
+
+async def raced(deps: Deps, text: str, score: float, *, tokens: int = 10, **fields: Any) -> Candidate:
+    """A child of the seed that answered every validation example."""
+    made = make_candidate(text, parents=(deps.seed,), **fields)
+    await deps.archive.add(made)
+    await deps.archive.record([make_outcome(made.id, e, score, tokens=tokens) for e in deps.val])
+    return made
+
+
+async def state_of(deps: Deps, *steps: tuple[str, PlanAuthor], **state: Any) -> RunState:
+    """A round in which the seed, which is right half of the time, is the incumbent."""
+    scores = (float(at % 2) for at in range(len(deps.val)))
+    await deps.archive.record([make_outcome(deps.seed, e, s) for e, s in zip(deps.val, scores, strict=True)])
+    planned = tuple(Step(operator=name, parents=(deps.seed,), author=author) for name, author in steps)
+    known: dict[str, Any] = {"operators": {}, "authors": {}, "rate": 0.0, "incumbent": deps.seed, "rejected": {}}
+    made: Any = {
+        **EARLIER,
+        **known,
+        "seen": [deps.seed],
+        "pool": [deps.seed],
+        "plan": Plan(round=2, steps=planned).model_dump(mode="json"),
+        **state,
+    }
+    return cast("RunState", made)
+
+
+STEPS: tuple[tuple[str, PlanAuthor], ...] = (
+    ("demonstrations", "bandit"),
+    ("critique_synthesis", "bandit"),
+    ("socratic", "planner"),
+)
+
+
+async def learned(path: Path, **state: Any) -> RunState:
+    """After a round in which the first step gained .5, the second .25 at the same price, and the third nothing."""
+    async with make_deps(path) as deps:
+        best, good = await raced(deps, "Best.", 1.0), await raced(deps, "Good.", 0.75)
+        poor = await raced(deps, "Poor.", 0.25)
+        proposals = {best.id: 0, good.id: 1, poor.id: 2}
+        return _learned(deps, await state_of(deps, *STEPS, proposals=proposals, **state), [best.id, good.id])
+
+
+def gained(found: RunState) -> dict[str, tuple[float, float]]:
+    """What was added to each operator's prior."""
+    priors = {name: OPERATORS[name].prior for name in found["operators"]}
+    return {name: (won - priors[name][0], lost - priors[name][1]) for name, (won, lost) in found["operators"].items()}
+
+
+async def test_a_step_counts_as_what_it_earned_of_the_most_that_any_did(tmp_path: Path) -> None:
+    found = await learned(tmp_path)
+    assert found["rate"] == pytest.approx(0.5 / 120)
+    assert gained(found) == {
+        "demonstrations": pytest.approx((1.0, 0.0)),
+        "critique_synthesis": pytest.approx((0.5, 0.5)),
+        "socratic": pytest.approx((0.0, 1.0)),
+    }
+
+
+async def test_whoever_chose_a_step_is_credited_with_it(tmp_path: Path) -> None:
+    found = await learned(tmp_path)
+    assert found["authors"] == {"bandit": pytest.approx([1.5, 0.5]), "planner": [0.0, 1.0]}
+
+
+async def test_what_was_learned_before_stays(tmp_path: Path) -> None:
+    found = await learned(
+        tmp_path, operators={"socratic": [3.0, 9.0], "merge": [1.0, 7.0]}, authors={"bandit": [5.0, 1.0]}
+    )
+    assert (found["operators"]["socratic"], found["operators"]["merge"]) == ([3.0, 10.0], [1.0, 7.0])
+    assert found["authors"]["bandit"] == pytest.approx([6.5, 1.5])
+
+
+async def test_an_earlier_rate_stays_the_measure_until_it_is_beaten(tmp_path: Path) -> None:
+    found = await learned(tmp_path, rate=1.0 / 120)
+    assert found["rate"] == pytest.approx(1.0 / 120)
+    assert gained(found)["demonstrations"] == pytest.approx((0.5, 0.5))
+
+
+async def test_a_gain_that_cost_twice_the_tokens_counts_half(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        cheap, dear = await raced(deps, "Cheap.", 1.0), await raced(deps, "Dear.", 1.0, tokens=20)
+        state = await state_of(deps, *STEPS[:2], proposals={cheap.id: 0, dear.id: 1})
+        found = _learned(deps, state, [cheap.id, dear.id])
+    assert gained(found)["critique_synthesis"] == pytest.approx((0.5, 0.5))
+
+
+async def test_a_step_without_a_proposal_has_lost(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        found = _learned(deps, await state_of(deps, STEPS[0], proposals={}), [])
+    assert gained(found) == {"demonstrations": (0.0, 1.0)}
+    assert (found["authors"], found["rate"]) == ({"bandit": [0.0, 1.0]}, 0.0)
+
+
+async def test_the_best_of_the_accepted_becomes_the_incumbent(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        best, good, poor = [await raced(deps, f"{score}.", score) for score in (1.0, 0.75, 0.25)]
+        proposals = {good.id: 0, best.id: 0, poor.id: 0}
+        state = await state_of(deps, STEPS[0], proposals=proposals, alive=list(proposals), stale=1)
+        update = await remember(state, Runtime(context=deps))
+        fates = {attempt.candidate: (attempt.fate, attempt.gain) for attempt in deps.attempts.all()}
+    assert (update["incumbent"], update["stale"]) == (best.id, 0)
+    assert fates == {best.id: ("accepted", 0.5), good.id: ("accepted", 0.25), poor.id: ("not_better", -0.25)}
+    assert update["seen"] == [deps.seed, *proposals]
+
+
+async def test_equal_is_not_better(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        equal = await raced(deps, "Equal.", 0.5)
+        state = await state_of(deps, STEPS[0], proposals={equal.id: 0}, alive=[equal.id], stale=1)
+        update = await remember(state, Runtime(context=deps))
+    assert (update["incumbent"], update["stale"]) == (deps.seed, 2)
+
+
+async def test_to_become_cheaper_equal_is_enough_and_the_cheapest_wins(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        given = {at: float(at % 2) for at in range(len(deps.val))}
+        made = [await raced(deps, f"{tokens}.", 0.0, tokens=tokens) for tokens in (6, 4, 12)]
+        for candidate, tokens in zip(made, (6, 4, 12), strict=True):
+            outcomes = (make_outcome(candidate.id, deps.val[at], s, tokens=tokens) for at, s in given.items())
+            await deps.archive.record(outcomes)
+        ids = [candidate.id for candidate in made]
+        state = await state_of(deps, STEPS[0], proposals=dict.fromkeys(ids, 0), alive=ids, stage=COMPRESS)
+        update = await remember(state, Runtime(context=deps))
+    assert update["incumbent"] == ids[1]
+
+
+async def test_the_reason_for_a_rejection_is_kept(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        out = make_candidate("Out.", parents=(deps.seed,), operator="restyle")
+        await deps.archive.add(out)
+        rejected = {out.id: ("screened", "too long")}
+        state = await state_of(deps, STEPS[0], proposals={out.id: 0}, alive=[], rejected=rejected)
+        await remember(state, Runtime(context=deps))
+        (attempt,) = deps.attempts.all()
+    assert (attempt.operator, attempt.fate, attempt.reason, attempt.n) == ("restyle", "screened", "too long", 0)
+
+
+async def test_the_pool_keeps_no_more_than_the_preset_lets_and_always_the_incumbent(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as made:
+        deps = replace(made, preset=DEFAULT.model_copy(update={"parents": "top_k", "pool": 2}))
+        best, good, poor = [await raced(deps, f"{score}.", score) for score in (1.0, 0.75, 0.25)]
+        ids = [best.id, good.id, poor.id]
+        state = await state_of(deps, STEPS[0], proposals=dict.fromkeys(ids, 0), alive=ids)
+        update = await remember(state, Runtime(context=deps))
+        kept = await remember(
+            {**state, "alive": [good.id, best.id], "incumbent": poor.id, "stage": COMPRESS}, Runtime(context=deps)
+        )
+    assert update["pool"] == [best.id, good.id]
+    assert poor.id in kept["pool"]
+
+
+async def test_a_use_costs_the_mean_tokens_of_the_answers(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        assert tokens_per_use(deps, deps.seed) == deps.prompt_tokens(deps.archive.candidate(deps.seed).main)
+        used = zip(deps.val[:3], (8, 12, None), strict=True)
+        await deps.archive.record(
+            make_outcome(deps.seed, e, 1.0 if tokens else None, tokens=tokens or 0) for e, tokens in used
+        )
+        assert tokens_per_use(deps, deps.seed) == 10.0
