@@ -44,6 +44,7 @@ async def remember(state: RunState, runtime: Runtime[Deps]) -> RunState:
         "pool": list(dict.fromkeys([*pool, best])),
         "seen": [*state["seen"], *state["proposals"]],
         **_learned(deps, state, accepted),
+        "unheard": -state.get("unheard", 0) if _heard_of(deps, state) else 0,
         "stale": 0 if best != incumbent else state["stale"] + 1,
         "spent": as_state(deps.ledger.meter.spent),
     }
@@ -70,6 +71,11 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
     if following != state["stage"]:
         update = {**update, "stage": following, "stage_rounds": 1, "stale": 0}
     return Command(update=update, goto="plan")
+
+
+def _heard_of(deps: Deps, state: RunState) -> bool:
+    """Whether the agents' model wrote something in this round."""
+    return any(deps.archive.candidate(candidate).author != "code" for candidate in state["proposals"])
 
 
 def _following(deps: Deps, state: RunState, left: int, total: int) -> int | None:

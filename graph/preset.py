@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crito.graph.schedules import Schedule, cost
 from crito.memory.selection import Kind
+from crito.task import Budget
 
 
 class Stage(BaseModel):
@@ -86,6 +87,13 @@ class Preset(BaseModel):
     def rounds(self) -> int:
         """The most rounds of all stages together."""
         return sum(stage.rounds for stage in self.stages)
+
+    def capped(self, budget: Budget, verdict: int) -> Budget:
+        """The budget, with the preset's own limit on calls if it has one and the verdict's calls on top of it."""
+        if self.calls is None:
+            return budget
+        most = self.calls + verdict
+        return budget.model_copy(update={"calls": min(budget.calls or most, most)})
 
     def most_calls(self, examples: int, search: int) -> int:
         """Target calls that a search takes at most: what its rounds may take, and no more than it is given.

@@ -71,7 +71,9 @@ PROMPTWIZARD = Preset(
     kept=f"{_UNMEASURED}; minibatches of 8 in place of at most three draws",
     stages=(
         *(_STYLES, _CRITIQUE) * 3,
-        Stage(name="refine", operators=("critique_synthesis", "demonstrations"), count=1, rounds=3, patience=3),
+        Stage(
+            name="refine", operators=("critique_synthesis", "demonstrations"), share=1.0, count=1, rounds=3, patience=3
+        ),
     ),
     parents="incumbent",
     schedule="minibatch",
@@ -84,7 +86,16 @@ MARS = Preset(
     source="MARS (2025)",
     about="A teacher questions, a critic judges the questions, a student rewrites; ten rounds at most.",
     kept=f"{_ON_TEST}; the teacher sees the failures; a worse prompt is not carried on",
-    stages=(Stage(name="dialogue", operators=("socratic",), count=3, rounds=10, patience=10, share=0.1),),
+    stages=(
+        Stage(
+            name="dialogue",
+            operators=("socratic",),
+            count=3,
+            rounds=10,
+            patience=10,
+            share=1.0,
+        ),
+    ),
     parents="incumbent",
     schedule="full",
     gate=False,
@@ -96,8 +107,16 @@ OPRO = Preset(
     about="Eight instructions a round from the trajectory of the twenty best with their scores.",
     kept="three restyled prompts begin the trajectory: one score alone shows no direction",
     stages=(
-        Stage(name="start", operators=("restyle",), count=3),
-        Stage(name="search", operators=("history",), steps=8, count=1, rounds=200, patience=200, share=0.1),
+        Stage(name="start", operators=("restyle",), share=1.0, count=3),
+        Stage(
+            name="search",
+            operators=("history",),
+            steps=8,
+            count=1,
+            rounds=200,
+            patience=200,
+            share=1.0,
+        ),
     ),
     parents="top_k",
     pool=20,
@@ -126,7 +145,7 @@ PROTEGI = Preset(
             count=8,
             rounds=6,
             patience=6,
-            share=0.16,
+            share=1.0,
         ),
     ),
     parents="beam",
@@ -135,14 +154,22 @@ PROTEGI = Preset(
     planner="random",
     agents=True,
 )
-_POPULATION = Stage(name="population", operators=("restyle",), steps=3, count=3)
+_POPULATION = Stage(name="population", operators=("restyle",), steps=3, share=1.0, count=3)
 EVOPROMPT_GA = Preset(
     name="evoprompt-ga",
     source="EvoPrompt, genetic (2023)",
     about="A population of ten; parents by score, crossover and mutation in one call, all scored in full.",
     stages=(
         _POPULATION,
-        Stage(name="evolve", operators=("recombine",), steps=10, count=1, rounds=10, patience=10, share=0.1),
+        Stage(
+            name="evolve",
+            operators=("recombine",),
+            steps=10,
+            count=1,
+            rounds=10,
+            patience=10,
+            share=1.0,
+        ),
     ),
     parents="population",
     pool=10,
@@ -157,7 +184,15 @@ EVOPROMPT_DE = EVOPROMPT_GA.model_copy(
         "about": "A population of ten; only the parts in which two members differ are changed, all scored in full.",
         "stages": (
             _POPULATION,
-            Stage(name="evolve", operators=("differential",), steps=10, count=1, rounds=10, patience=10, share=0.1),
+            Stage(
+                name="evolve",
+                operators=("differential",),
+                steps=10,
+                count=1,
+                rounds=10,
+                patience=10,
+                share=1.0,
+            ),
         ),
     }
 )
@@ -175,7 +210,7 @@ CAPO = Preset(
             count=1,
             rounds=20,
             patience=20,
-            share=0.1,
+            share=1.0,
         ),
     ),
     parents="population",
@@ -191,13 +226,27 @@ GEPA = Preset(
     source="GEPA: Reflective Prompt Evolution (2025)",
     about="Reflection on a few traces of a parent from the instance Pareto front, a gate on them, then full scoring.",
     stages=(
-        Stage(name="search", operators=("critique_synthesis", "merge"), count=1, rounds=60, patience=60, share=0.1),
+        Stage(
+            name="search",
+            operators=("critique_synthesis", "merge"),
+            count=1,
+            rounds=60,
+            patience=60,
+            share=1.0,
+        ),
     ),
     schedule="full",
     agents=True,
 )
-_GRACE_UPDATE = Stage(name="update", operators=("critique_synthesis",), count=1, rounds=20, patience=5, share=0.1)
-_GRACE_COMPRESS = Stage(name="compress", operators=("compress",), count=1, share=0.1, accept="cheaper")
+_GRACE_UPDATE = Stage(
+    name="update",
+    operators=("critique_synthesis",),
+    count=1,
+    rounds=20,
+    patience=5,
+    share=1.0,
+)
+_GRACE_COMPRESS = Stage(name="compress", operators=("compress",), count=1, share=1.0, accept="cheaper")
 GRACE = Preset(
     name="grace",
     source="GRACE (2025)",
@@ -215,8 +264,21 @@ MIPROV2 = Preset(
     about="Demonstration sets and induced instructions, then TPE over their combinations on minibatches.",
     kept="the user's own validation split in place of 80 % of the training data",
     stages=(
-        Stage(name="pool", operators=("demonstrations", "induce"), steps=2, count=6, share=0.4),
-        Stage(name="trials", operators=("sweep",), count=8, rounds=6, patience=6, share=0.1),
+        Stage(
+            name="pool",
+            operators=("demonstrations", "induce"),
+            steps=2,
+            count=6,
+            share=1.0,
+        ),
+        Stage(
+            name="trials",
+            operators=("sweep",),
+            count=8,
+            rounds=6,
+            patience=6,
+            share=1.0,
+        ),
     ),
     schedule="minibatch",
     gate=False,

@@ -59,7 +59,7 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
     update: RunState = {"plan": chosen.model_dump(mode="json"), "proposals": None, "rejected": {}, "alive": []}  # type: ignore[typeddict-item]  # None empties it
     sends = [
         Send("propose", WorkerState(step=step.model_dump(), index=index, count=count, most=most, round=number, ask=ask))
-        for index, step in enumerate(chosen.steps)
+        for index, step in enumerate(chosen.steps[:room])  # nobody is asked for what could not race
         if (count := min(most or room, max(1, int(room * step.share))))
     ]
     deps.notify({"event": "round", "round": number, "stage": stage.name, "calls": state["calls"]})
@@ -86,7 +86,8 @@ async def propose(state: WorkerState, runtime: Runtime[Deps]) -> RunState:
             proposed = []
         span.set_attribute("crito.proposed", [c.id for c in proposed])
     await deps.archive.add(*proposed)
-    useless = entry.asks and state["ask"] and all(candidate.author == "code" for candidate in proposed)
+    asked = entry.asks and state["ask"] and bool(proposed or entry.writes)  # nothing proposed: nobody may have asked
+    useless = asked and all(candidate.author == "code" for candidate in proposed)
     return {"proposals": {c.id: state["index"] for c in proposed}, "unheard": int(useless)}
 
 
@@ -180,9 +181,10 @@ async def _steps(state: RunState, deps: Deps, stage: Stage) -> Plan:
 
 
 def _usable(state: RunState, deps: Deps, stage: Stage) -> Mapping[str, BetaArm]:
-    """Posterior of each of the stage's operators; without a model that can write, of those that need none."""
+    """Posterior of each of the stage's operators that have what they need: parents, and a model that can write."""
     capable = _heard(state) and (deps.preset.agents or Brief.model_validate(state["brief"]).author == "planner")
-    names = [name for name in stage.operators if capable or not OPERATORS[name].writes] or list(stage.operators)
+    entries = {name: OPERATORS[name] for name in stage.operators if OPERATORS[name].parents <= len(state["pool"])}
+    names = [name for name, entry in entries.items() if capable or not entry.writes] or list(stage.operators)
     found = {}
     for name in names:
         won, lost = state["operators"].get(name, OPERATORS[name].prior)

@@ -132,7 +132,7 @@ async def wired(
     ledger = Ledger(
         database,
         run=run,
-        meter=Meter(task.budget, spent=paid(database, run), verdict=verdict),
+        meter=Meter(preset.capped(task.budget, verdict.calls), spent=paid(database, run), verdict=verdict),
         limiter=Limiter(task.in_flight),
         price=lambda name: price_of(name, task.prices),
     )

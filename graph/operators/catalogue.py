@@ -35,8 +35,8 @@ class Entry:
         propose: The operator.
         about: What it does, in half a sentence, for the planner and for ``crito presets``.
         prior: Beta prior (earned, not earned) before anything was tried. Over all operators they make Thompson
-            sampling pick critiques in about .47 of the steps, demonstrations in .22, Socratic dialogues and
-            recombination in .08 each, and all others in the rest, which is what published ablations suggest.
+            sampling pick critiques in about .41 of the steps, demonstrations in .35, Socratic dialogues and
+            recombination in .07 each, and all others in the rest, near to what published ablations suggest.
         parents: Parents that it wants.
         incumbent: Whether it works on the incumbent whatever the archive says.
         asks: Whether it asks the agents' model.

@@ -50,6 +50,7 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     critique = await criticized(deps, assignment, evidence) if assignment.ask else None
     found: dict[str, Candidate] = {}
     if critique is not None:
+        critique = critique.model_copy(update={"hypotheses": critique.hypotheses[: assignment.count]})
         for hypothesis, patch in await deps.rewriter.synthesize(parent, critique):
             _keep(found, parent, patch, hypothesis, evidence, round_number=round_number, author="rewriter")
     for hypothesis, patch in structural(parent.main, deps.task, computed.hypotheses) if deps.preset.taxonomy else ():

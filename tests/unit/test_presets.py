@@ -240,7 +240,8 @@ def test_opro_goes_on_from_its_trajectory_eight_at_a_time(tmp_path: Path) -> Non
     assert seen.operators == {"restyle", "history"}
     assert (seen.proposals[0], seen.proposals[1]) == (3, 8)
     assert max(seen.proposals.values()) == 8
-    assert seen.roles["rewriter"] == 1 + 8 * (len(seen.stages) - 1)
+    whole = len(seen.stages) - 2  # rounds that the budget reaches for; the last asks for as many as could still race
+    assert 1 + 8 * whole < seen.roles["rewriter"] <= 1 + 8 * (whole + 1)
     scored = [attempt.n for attempt in seen.raced if attempt.round < len(seen.stages) - 1]
     assert set(scored) == {VAL}  # the budget ends the last round
 

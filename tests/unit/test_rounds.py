@@ -69,7 +69,7 @@ async def test_each_step_goes_to_a_worker_of_its_own(tmp_path: Path) -> None:
 
 async def test_without_a_count_the_steps_share_what_the_calls_reach_for(tmp_path: Path) -> None:
     async with deps_with(tmp_path, preset_of("babble", "format", steps=2)) as deps:
-        counts = [[w["count"] for w in (await planned(deps, calls=calls))[1]] for calls in (12, 132)]
+        counts = [[w["count"] for w in (await planned(deps, calls=calls))[1]] for calls in (24, 132)]
     assert counts == [[1, 1], [6, 6]]  # 132 calls: 12 halved after 8 of the 12 examples, 96 + 24, and no 13th
 
 
