@@ -10,6 +10,7 @@ from langgraph.types import Command
 
 from crito.graph.acceptance import better, cheaper
 from crito.graph.allowance import as_state, calls_left, verdict_reserve
+from crito.graph.confirm import confirm_calls
 from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.preset import Stage
@@ -50,7 +51,7 @@ async def remember(state: RunState, runtime: Runtime[Deps]) -> RunState:
     }
 
 
-async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["plan", "verdict"]]:
+async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["plan", "confirm"]]:
     """Go on, change the stage, or end: no calls left, nothing left to gain, or nothing found for a while."""
     deps = runtime.context
     used = tokens_per_use(deps, deps.seed) + tokens_per_use(deps, state["incumbent"])
@@ -61,11 +62,14 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
     if deps.preset.calls is not None:
         total = min(total, deps.preset.calls)
         left = min(left, total - int(state["spent"]["calls"]))
+    last_look = confirm_calls(deps, total)
+    left -= last_look
+    end: RunState = {"calls": left + last_look}
     if left < len(deps.val) or deps.ledger.meter.seconds_left() <= 0:
-        return Command(update={"stopped": "the budget of the search is used up"}, goto="verdict")
+        return Command(update={**end, "stopped": "the budget of the search is used up"}, goto="confirm")
     following = _following(deps, state, left, total)
     if following is None:
-        return Command(update={"stopped": "no further gain was found"}, goto="verdict")
+        return Command(update={**end, "stopped": "no further gain was found"}, goto="confirm")
     calls = min(left, max(len(deps.val), int(deps.preset.stages[following].share * total)))
     update: RunState = {"round": state["round"] + 1, "calls": calls, "stage_rounds": state["stage_rounds"] + 1}
     if following != state["stage"]:

@@ -23,9 +23,6 @@ from crito.tools.meter import Spend
 from crito.tools.metrics import try_metric
 from crito.tools.stats import mean_interval, noise
 
-_CALIBRATING = 60
-"""Inputs that calibrated scoring is estimated on at most."""
-
 
 async def measure(
     task: Task,
@@ -79,16 +76,17 @@ async def measure(
 
 
 def _calibrating(task: Task, examples: Sequence[Example]) -> tuple[Example, ...]:
-    """Inputs that calibrated scoring estimates from: of training and validation, and not among the scored ones."""
+    """Inputs that calibrated scoring is estimated on: those of validation, as in a verdict, else of training."""
     if task.scoring != "calibrated":
         return ()
     scored = {example.id for example in examples}
-    found = tuple(e for e in (*task.splits.train, *task.splits.val) if e.id not in scored)
+    unscored = ([e for e in split if e.id not in scored] for split in (task.splits.val, task.splits.train))
+    found = next((tuple(inputs) for inputs in unscored if inputs), ())
     if not found:
         raise BadInput(
             "scoring: calibrated is estimated on inputs that are not scored, and none are left; use --split test"
         )
-    return found[:_CALIBRATING]
+    return found
 
 
 async def _answered(

@@ -7,8 +7,9 @@ from typing import Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from crito.errors import BudgetExhausted
+from crito.errors import BudgetExhausted, ProviderFailure
 from crito.graph.allowance import as_state, calls_left
+from crito.graph.confirm import confirm_calls
 from crito.graph.deps import Deps
 from crito.graph.state import RunState
 from crito.records import Brief
@@ -33,23 +34,28 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
 
     Raises:
         BudgetExhausted: The budget does not even reach for the seed.
+        ProviderFailure: Every answer failed.
     """
     del state
     deps = runtime.context
     seed = deps.archive.candidate(deps.seed)
     with deps.tracer.span("execute_tool", "baseline", round=0, candidate=seed.id):
         await deps.evaluator.evaluate(seed, deps.val)
+    if not any(score is not None for score in deps.archive.values(seed.id, deps.val)):
+        first = deps.archive.outcome(seed.id, deps.val[0].id)
+        raise ProviderFailure(f"no validation example was answered; {first.error if first else 'nothing came back'}")
     spent = as_state(deps.ledger.meter.spent)
     left = calls_left(deps.task.budget, spent, deps.verdict)
     if deps.preset.calls is not None:
         left = min(left, deps.preset.calls - deps.ledger.meter.spent.calls)
+    left -= confirm_calls(deps, left)
     score = deps.archive.mean(seed.id, deps.val)
     deps.notify({"event": "best", "candidate": seed.id, "score": score})
     update: RunState = {
         "stage": 0,
         "stage_rounds": 1,
         "round": 0,
-        "calls": int(deps.preset.stages[0].share * left),
+        "calls": max(0, int(deps.preset.stages[0].share * left)),
         "seen": [seed.id],
         "pool": [seed.id],
         "incumbent": seed.id,

@@ -55,9 +55,12 @@ class Preset(BaseModel):
         length_price: What a prompt as long as the seed costs in score, in choosing survivors (CAPO's gamma).
         gate: Whether a patch must mend a cited failure, and break no cited success, before it is raced.
         taxonomy: Whether diagnoses of failures are shown to the critic and answered by edits in code.
-        planner: Who chooses the operators: the ``bandit`` with the model's advice, or a draw at ``random``.
+        planner: Who chooses the operators: the bandit ``advised`` by the model, the ``bandit`` alone, or a draw at
+            ``random``.
+        demos: Whether prompts may get demonstrations.
         own_outputs: Whether demonstrations show the target's own correct outputs where the task has reasoning.
         likelihood: Whether a task's scoring by likelihood is followed.
+        finalists: Candidates that are compared on fresh training examples before the verdict; 0 for no such look.
         calls: The most calls of the search, whatever the budget allows; None for no such limit.
         agents: Whether the method is nothing without a capable agent model.
     """
@@ -77,9 +80,11 @@ class Preset(BaseModel):
     length_price: float = Field(default=0.0, ge=0)
     gate: bool = True
     taxonomy: bool = True
-    planner: Literal["bandit", "random"] = "bandit"
+    planner: Literal["advised", "bandit", "random"] = "advised"
+    demos: bool = True
     own_outputs: bool = True
     likelihood: bool = True
+    finalists: int = Field(default=0, ge=0)
     calls: int | None = Field(default=None, gt=0)
     agents: bool = False
 

@@ -32,6 +32,7 @@ _SEARCH = (
     "restart",
 )
 _ON_TEST = "selects on validation examples where the published code scores and stops on the test set"
+_COLD = "agents answer at temperature 0, and differ by what they are shown"
 _UNMEASURED = "measures what it ships, and shows no example whose answer was not verified"
 
 DEFAULT = Preset(
@@ -44,6 +45,7 @@ DEFAULT = Preset(
         _COMPRESS,
         _SWEEP,
     ),
+    finalists=3,
 )
 LEAN = Preset(
     name="lean",
@@ -62,8 +64,8 @@ RANDOM = Preset(
     stages=(Stage(name="search", operators=("babble",), share=1.0),),
     gate=False,
 )
-_STYLES = Stage(name="mutate", operators=("restyle",), steps=4, count=5)
-_CRITIQUE = Stage(name="critique", operators=("critique_synthesis",), count=1)
+_STYLES = Stage(name="mutate", operators=("restyle",), steps=4, share=1.0, count=5)
+_CRITIQUE = Stage(name="critique", operators=("critique_synthesis",), share=1.0, count=1)
 PROMPTWIZARD = Preset(
     name="promptwizard",
     source="PromptWizard (2024)",
@@ -105,7 +107,7 @@ OPRO = Preset(
     name="opro",
     source="Large Language Models as Optimizers (2023)",
     about="Eight instructions a round from the trajectory of the twenty best with their scores.",
-    kept="three restyled prompts begin the trajectory: one score alone shows no direction",
+    kept=f"three restyled prompts begin the trajectory: one score alone shows no direction; {_COLD}",
     stages=(
         Stage(name="start", operators=("restyle",), share=1.0, count=3),
         Stage(
@@ -128,6 +130,7 @@ APE = Preset(
     name="ape",
     source="Large Language Models Are Human-Level Prompt Engineers (2022)",
     about="Instructions induced from examples in 12 draws of 4, filtered on growing subsets.",
+    kept=f"48 draws in place of 250; {_COLD}",
     stages=(Stage(name="induce", operators=("induce",), steps=12, count=4, share=1.0),),
     gate=False,
     agents=True,
@@ -136,7 +139,8 @@ PROTEGI = Preset(
     name="protegi",
     source="Automatic Prompt Optimization with Gradient Descent and Beam Search (2023)",
     about="Textual gradients and paraphrases over a beam of four, six rounds, successive halving.",
-    kept="right examples are shown beside the wrong ones",
+    kept="right examples are shown beside the wrong ones; a step draws gradients or paraphrases, not both; of its "
+    f"bandits halving alone; {_COLD}",
     stages=(
         Stage(
             name="search",
@@ -159,6 +163,7 @@ EVOPROMPT_GA = Preset(
     name="evoprompt-ga",
     source="EvoPrompt, genetic (2023)",
     about="A population of ten; parents by score, crossover and mutation in one call, all scored in full.",
+    kept=_COLD,
     stages=(
         _POPULATION,
         Stage(
@@ -182,6 +187,7 @@ EVOPROMPT_DE = EVOPROMPT_GA.model_copy(
         "name": "evoprompt-de",
         "source": "EvoPrompt, differential (2023)",
         "about": "A population of ten; only the parts in which two members differ are changed, all scored in full.",
+        "kept": f"the best of old and new stay, in place of each child against its own member; {_COLD}",
         "stages": (
             _POPULATION,
             Stage(
@@ -200,7 +206,8 @@ CAPO = Preset(
     name="capo",
     source="CAPO: Cost-Aware Prompt Optimization (2025)",
     about="Crossover and new shots over a population of ten, raced in blocks with a price on length.",
-    kept="a permutation test in place of the t-test in races",
+    kept="a permutation test in place of the t-test in races, against the best alone; a child is crossed or gets new "
+    f"shots, not both; {_COLD}",
     stages=(
         _POPULATION,
         Stage(
@@ -225,6 +232,7 @@ GEPA = Preset(
     name="gepa",
     source="GEPA: Reflective Prompt Evolution (2025)",
     about="Reflection on a few traces of a parent from the instance Pareto front, a gate on them, then full scoring.",
+    kept="the gate asks for a mended failure and no broken success, in place of a higher sum",
     stages=(
         Stage(
             name="search",
@@ -262,7 +270,8 @@ MIPROV2 = Preset(
     name="miprov2",
     source="MIPROv2 (2024)",
     about="Demonstration sets and induced instructions, then TPE over their combinations on minibatches.",
-    kept="the user's own validation split in place of 80 % of the training data",
+    kept="the user's own validation split in place of 80 % of the training data; minibatches of 8 in place of 35, the "
+    "best of each scored in full",
     stages=(
         Stage(
             name="pool",
@@ -327,11 +336,14 @@ _PARTS: Mapping[str, Mapping[str, object]] = {
     "racing": {"schedule": "full"},
     "pareto": {"parents": "incumbent"},
     "taxonomy": {"taxonomy": False},
-    "planner": {"planner": "random"},
+    "planner": {"planner": "bandit"},
+    "bandit": {"planner": "random"},
+    "demos": {"demos": False},
     "likelihood": {"likelihood": False},
+    "confirmation": {"finalists": 0},
 }
 _OPERATORS_OF: Mapping[str, tuple[str, ...]] = {
-    "demos": ("demonstrations", "opening"),
+    "demos": ("demonstrations",),
     "socratic": ("socratic",),
     "compression": ("compress",),
     "sweep": ("sweep",),
@@ -344,17 +356,15 @@ def without(base: Preset, part: str) -> Preset:
     Raises:
         BadInput: There is no such part, or nothing would be left.
     """
-    name = {"name": f"{base.name}-{part}"}
-    if part in _PARTS:
-        return base.model_copy(update={**_PARTS[part], **name})
-    if part not in _OPERATORS_OF:
-        raise BadInput(f"preset {base.name}: there is no part {part!r}{suggestion(part, (*_PARTS, *_OPERATORS_OF))}")
-    gone = _OPERATORS_OF[part]
+    known = dict.fromkeys((*_PARTS, *_OPERATORS_OF))
+    if part not in known:
+        raise BadInput(f"preset {base.name}: there is no part {part!r}{suggestion(part, known)}")
+    gone = _OPERATORS_OF.get(part, ())
     kept = ((stage, tuple(o for o in stage.operators if o not in gone)) for stage in base.stages)
     stages = tuple(stage.model_copy(update={"operators": left}) for stage, left in kept if left)
     if not stages:
         raise BadInput(f"preset {base.name}: nothing is left of it without {part}")
-    return base.model_copy(update={"stages": stages, **name})
+    return base.model_copy(update={"stages": stages, **_PARTS.get(part, {}), "name": f"{base.name}-{part}"})
 
 
 def check_preset(preset: Preset, task: Task) -> None:
@@ -375,12 +385,20 @@ def check_preset(preset: Preset, task: Task) -> None:
         )
 
 
-def chosen(task: Task) -> tuple[Preset, str]:
-    """The preset for a task whose user named none, and why, in a line."""
-    calls = task.budget.calls
-    if calls is not None and calls < _LEAN_BELOW:
-        return LEAN, f"preset lean: {calls} calls are too few for the default's stages"
-    return DEFAULT, f"preset default: {len(task.splits.train)} training examples and the budget reach for all stages"
+_FEWEST_CALLS, _FEWEST_EXAMPLES = 400, 10
+"""Calls of a whole run, and training examples, below which the default's later stages have nothing to work with."""
 
 
-_LEAN_BELOW = 400
+def chosen(task: Task, calls: int) -> tuple[Preset, str]:
+    """The preset for a task whose user named none, and why, in a line.
+
+    Args:
+        task: The task.
+        calls: About how many calls its budget reaches for.
+    """
+    train = len(task.splits.train)
+    if calls < _FEWEST_CALLS:
+        return LEAN, f"preset lean: about {calls} calls are too few for the default's stages"
+    if train < _FEWEST_EXAMPLES:
+        return LEAN, f"preset lean: {train} training examples are too few for the default's stages"
+    return DEFAULT, f"preset default: about {calls} calls and {train} training examples reach for all its stages"

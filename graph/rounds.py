@@ -39,7 +39,6 @@ class WorkerState(TypedDict):
     step: dict[str, object]
     index: int
     count: int
-    most: int | None
     round: int
     ask: bool
 
@@ -48,18 +47,18 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
     """Choose the round's steps and send each to a worker."""
     deps, number = runtime.context, state["round"]
     stage = deps.preset.stages[state["stage"]]
+    room = contenders_for(state["calls"], len(deps.val), deps.preset.block, deps.preset.schedule)
     with deps.tracer.span("plan", "planner", round=number, stage=stage.name) as span:
         try:
-            chosen = await _steps(state, deps, stage)
+            chosen = await _steps(state, deps, stage, min(stage.steps, room))
         except BudgetExhausted:
             chosen = Plan(round=number, steps=())
         span.set_attribute("crito.steps", [f"{s.author}: {s.operator} {s.reason}".strip() for s in chosen.steps])
-    room = contenders_for(state["calls"], len(deps.val), deps.preset.block, deps.preset.schedule)
     ask, most = _heard(state), stage.count
     update: RunState = {"plan": chosen.model_dump(mode="json"), "proposals": None, "rejected": {}, "alive": []}  # type: ignore[typeddict-item]  # None empties it
     sends = [
-        Send("propose", WorkerState(step=step.model_dump(), index=index, count=count, most=most, round=number, ask=ask))
-        for index, step in enumerate(chosen.steps[:room])  # nobody is asked for what could not race
+        Send("propose", WorkerState(step=step.model_dump(), index=index, count=count, round=number, ask=ask))
+        for index, step in enumerate(chosen.steps)
         if (count := min(most or room, max(1, int(room * step.share))))
     ]
     deps.notify({"event": "round", "round": number, "stage": stage.name, "calls": state["calls"]})
@@ -81,7 +80,7 @@ async def propose(state: WorkerState, runtime: Runtime[Deps]) -> RunState:
     told = {"parent": step.parents[0], "focus": step.focus, "reason": step.reason, "author": step.author}
     with deps.tracer.span("invoke_agent", step.operator, round=state["round"], **told) as span:
         try:
-            proposed = (await entry.propose(deps, assignment))[: state["most"]]
+            proposed = (await entry.propose(deps, assignment))[: state["count"]]
         except BudgetExhausted:
             proposed = []
         span.set_attribute("crito.proposed", [c.id for c in proposed])
@@ -127,7 +126,8 @@ async def repair(state: RunState, runtime: Runtime[Deps]) -> RunState:
 async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
     """Race what is left against the incumbent."""
     deps = runtime.context
-    room = contenders_for(state["calls"], len(deps.val), deps.preset.block, deps.preset.schedule)
+    calls = min(state["calls"], deps.ledger.meter.calls_left())  # the gate and the agents drew on the same limit
+    room = contenders_for(calls, len(deps.val), deps.preset.block, deps.preset.schedule)
     entered, waiting = state["alive"][:room], state["alive"][room:]
     rejected = {**state["rejected"], **dict.fromkeys(waiting, ("screened", "the round's calls do not reach for it"))}
     contenders = [deps.archive.candidate(c) for c in entered]
@@ -142,7 +142,7 @@ async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
                 block=deps.preset.block,
                 alpha=deps.preset.alpha,
                 schedule=deps.preset.schedule,
-                calls=state["calls"],
+                calls=calls,
                 rng=deps.rng(5, state["round"]),
             )
         except BudgetExhausted as error:
@@ -153,24 +153,26 @@ async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
     return {"alive": list(standing.finished), "rejected": {**rejected, **dropped}}
 
 
-async def _steps(state: RunState, deps: Deps, stage: Stage) -> Plan:
-    """Who works on what in this round."""
+async def _steps(state: RunState, deps: Deps, stage: Stage, count: int) -> Plan:
+    """Who works on what in this round, in so many steps: nobody is asked for what could not race."""
     number = state["round"]
     rng = deps.rng(4, number)
     usable = _usable(state, deps, stage)
-    share = 1 / stage.steps
+    share = 1 / count
     if len(usable) == 1 or deps.preset.planner == "random":  # there is nothing to choose, or chance is to
         author: PlanAuthor = "stage" if len(usable) == 1 else "random"
-        names = [str(rng.choice(list(usable))) for _ in range(stage.steps)]
+        names = [str(rng.choice(list(usable))) for _ in range(count)]
         choices = [Choice(operator=name, author=author) for name in names]
     else:
         choices = await deps.planner.choose(
-            stage.steps,
+            count,
             operators=usable,
             about={name: OPERATORS[name].about for name in usable},
             authors={name: (won, lost) for name, (won, lost) in state["authors"].items()},
             attempts=deps.attempts.all(),
-            advised=_heard(state) and Brief.model_validate(state["brief"]).author == "planner",
+            advised=deps.preset.planner == "advised"
+            and _heard(state)
+            and Brief.model_validate(state["brief"]).author == "planner",
             rng=rng,
         )
     steps = [

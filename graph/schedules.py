@@ -69,6 +69,11 @@ def dropouts(
         room: How many may go on where contenders are equal; None for as many as the rule lets.
     """
     done = len(scores[rival])
+    silent = [c for c, row in scores.items() if c != rival and not any(score is not None for score in row)]
+    if silent:  # compared on what all have answered, they would leave nothing to compare the others on
+        rest = {c: row for c, row in scores.items() if c not in silent}
+        out = dropouts(schedule, rest, rival, alpha=alpha, room=room) if len(rest) > 1 else {}
+        return {**dict.fromkeys(silent, f"answered none of {done} examples"), **out}
     match schedule:
         case "blocks":
             return _beaten(scores, rival, alpha)

@@ -7,10 +7,12 @@ from typing import Annotated, Any, TypedDict
 
 
 def gather(old: dict[str, int] | None, new: dict[str, int] | None) -> dict[str, int]:
-    """Reducer of what parallel workers propose: who was first keeps a candidate; None empties it."""
+    """Reducer of what parallel workers propose, by worker: the first keeps a candidate; None empties it."""
     if new is None:
         return {}
-    return {**new, **(old or {})}
+    kept = old or {}
+    first = {c: min(index, kept.get(c, index)) for c, index in {**kept, **new}.items()}
+    return dict(sorted(first.items(), key=lambda item: item[1]))
 
 
 class RunState(TypedDict, total=False):

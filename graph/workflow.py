@@ -1,7 +1,7 @@
 """The workflow as a LangGraph graph.
 
 brief -> baseline -> plan | verdict
-plan -> propose* -> screen -> repair -> race -> remember -> decide -> plan | verdict
+plan -> propose* -> screen -> repair -> race -> remember -> decide -> plan | confirm -> verdict
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
+from crito.graph.confirm import confirm
 from crito.graph.decisions import decide, remember
 from crito.graph.deps import Deps
 from crito.graph.opening import baseline, brief
@@ -38,6 +39,7 @@ def build(
     graph.add_node("race", race_round)
     graph.add_node("remember", remember)
     graph.add_node("decide", decide)
+    graph.add_node("confirm", confirm)
     graph.add_node("verdict", verdict)
     graph.add_edge(START, "brief")
     graph.add_edge("brief", "baseline")
@@ -46,5 +48,6 @@ def build(
     graph.add_edge("repair", "race")
     graph.add_edge("race", "remember")
     graph.add_edge("remember", "decide")
+    graph.add_edge("confirm", "verdict")
     graph.add_edge("verdict", END)
     return graph.compile(checkpointer=checkpointer, name="prompt_optimizer")

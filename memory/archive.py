@@ -39,10 +39,16 @@ class Archive:
             self._remember(Outcome.model_validate_json(row.body))
 
     async def add(self, *new: Candidate) -> None:
-        """Keep candidates; one that is there already keeps its first history."""
+        """Keep candidates; one that is there from an earlier round keeps its history.
+
+        Of two histories from one round the first in the alphabet stays, whichever worker was faster, so that a resumed
+        run has the same.
+        """
         rows = []
         for candidate in new:
-            if candidate.id not in self._candidates:
+            known = self._candidates.get(candidate.id)
+            same_round = known is not None and known.parents and known.round == candidate.round
+            if known is None or (same_round and candidate.model_dump_json() < known.model_dump_json()):
                 self._candidates[candidate.id] = candidate
                 rows.append({"run": self._run, "id": candidate.id, "body": candidate.model_dump_json()})
         await self._database.write(candidates, *rows)

@@ -5,7 +5,6 @@ All kinds share one picture: a pool of ids, oldest first, over the archive's out
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -126,11 +125,6 @@ def non_dominated(objectives: Mapping[str, tuple[float, float, float]]) -> froze
 def priced(score: float, tokens: float, reference: float, gamma: float) -> float:
     """Score less a price for length: score - gamma * tokens / reference (CAPO)."""
     return score - gamma * tokens / reference
-
-
-def decayed(score: float, words: int, lam: float) -> float:
-    """Score that fades with the prompt's length in words: score * exp(-lam * words) (Promptomatix; lam about .005)."""
-    return score * math.exp(-lam * words)
 
 
 def _parent(

@@ -94,23 +94,6 @@ def decided(probabilities: Mapping[str, float]) -> str:
     return max(probabilities, key=lambda label: probabilities[label])
 
 
-def mutual_information(probabilities: Sequence[Mapping[str, float]]) -> float:
-    """How much the answers depend on the inputs, in nats: H(mean p) - mean H(p), from 0 to ln(number of labels).
-
-    Needs no right answers (Sorensen et al. 2022): a prompt whose answers are sure of themselves and differ between
-    inputs is likely a good one.
-
-    Args:
-        probabilities: By label, of at least one input; all of the same labels.
-    """
-    mean_entropy = math.fsum(map(_entropy, probabilities)) / len(probabilities)
-    return max(0.0, _entropy(calibration(probabilities)) - mean_entropy)
-
-
-def _entropy(probabilities: Mapping[str, float]) -> float:
-    return -math.fsum(p * math.log(p) for p in probabilities.values() if p > 0)
-
-
 def _normalised(weights: Mapping[str, float]) -> dict[str, float]:
     total = math.fsum(weights.values())
     return {label: weight / total for label, weight in weights.items()}

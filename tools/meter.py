@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 
@@ -66,6 +67,12 @@ class Meter:
             if limit is not None and getattr(total, name) > limit:
                 return name
         return "seconds" if self.seconds_left() <= 0 else None
+
+    def calls_left(self) -> int:
+        """Calls that nothing is set aside for; very many where calls have no limit."""
+        limit = self.budget.calls
+        total = self.spent + self._held + self._verdict
+        return sys.maxsize if limit is None else max(0, limit - total.calls)
 
     def settle(self, reserved: Spend, actual: Spend) -> None:
         """Replace a reservation by what the call really took."""

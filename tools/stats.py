@@ -167,18 +167,6 @@ def halving_sizes(arms: int, rungs: int) -> list[int]:
     return sizes
 
 
-def upper_confidence(mean: float, n: int, total: int, c: float = 1.0) -> float:
-    """UCB value of an arm: mean + c * sqrt(ln(total) / n) (Auer et al. 2002; c = 1 in APE and ProTeGi).
-
-    Args:
-        mean: Mean reward of the arm.
-        n: Pulls of the arm; without any its value is infinite.
-        total: Pulls of all arms.
-        c: Weight of what is not known.
-    """
-    return mean + c * float(np.sqrt(np.log(total) / n)) if n else float("inf")
-
-
 def noise(repeats: Sequence[Sequence[float]]) -> float:
     """Variance of one answer's score around the mean score of its example, pooled over the examples.
 
@@ -194,33 +182,6 @@ def noise(repeats: Sequence[Sequence[float]]) -> float:
     if freedom < 1:
         raise ValueError("noise can be told only from examples that were answered at least twice")
     return float(sum(np.square(np.subtract(row, np.mean(row))).sum() for row in repeats if row)) / freedom
-
-
-def paired_error(candidate: Sequence[Sequence[float]], reference: Sequence[Sequence[float]], *, samples: int) -> float:
-    """Standard error that the mean paired difference would have with so many repeats per example and prompt.
-
-    Repeats are averaged per example before anything is compared: they are no examples of their own. The differences
-    of these averages vary by between + noise / m, where between is how much the prompts differ from example to
-    example and noise is the sum of both prompts' :func:`noise`. So the interval and the tests over the averages
-    account for the noise as they are, and the error with m repeats on n examples is sqrt((between + noise / m) / n).
-    Between is estimated by what the observed variance leaves, at least 0. More repeats are worth their calls only
-    while noise / m is large beside it; more examples always are.
-
-    Args:
-        candidate: One row per example: the scores of the repeated answers.
-        reference: The same examples, in the same order.
-        samples: Repeats per example to reckon with, at least 1.
-
-    Raises:
-        ValueError: Fewer than 2 examples, or no repeats to tell the noise from.
-    """
-    differences = [float(np.mean(a) - np.mean(b)) for a, b in zip(candidate, reference, strict=True)]
-    if len(differences) < 2:
-        raise ValueError("a standard error needs at least 2 examples")
-    own, other = noise(candidate), noise(reference)
-    share = np.mean([own / len(a) + other / len(b) for a, b in zip(candidate, reference, strict=True)])
-    between = max(0.0, float(np.var(differences, ddof=1)) - float(share))
-    return float(np.sqrt((between + (own + other) / samples) / len(differences)))
 
 
 def _sign_flips(differences: Sequence[float], seed: int, resamples: int) -> tuple[float, Floats, bool]:

@@ -55,7 +55,7 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
             _keep(found, parent, patch, hypothesis, evidence, round_number=round_number, author="rewriter")
     for hypothesis, patch in structural(parent.main, deps.task, computed.hypotheses) if deps.preset.taxonomy else ():
         _keep(found, parent, patch, hypothesis, evidence, round_number=round_number)
-    shown = _show_failures(parent, evidence, deps.task)
+    shown = _show_failures(parent, evidence, deps.task) if deps.preset.demos else None
     if shown is not None:
         _keep(found, parent, shown, computed.hypotheses[0], evidence, round_number=round_number)
     return list(found.values())

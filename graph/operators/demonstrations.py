@@ -63,7 +63,7 @@ async def opening(deps: Deps, seed: Candidate, count: int) -> list[Candidate]:
         BudgetExhausted: Harvesting reasoning does not fit into the budget.
     """
     rng = deps.rng(2, 0)
-    demos = await harvest(deps, seed)
+    demos = await harvest(deps, seed) if deps.preset.demos else []
     rule, cue_patches = answer_only(seed.main, deps.task), cues(seed.main, deps.task)
     rules = [list(rule.edits)] if rule else []
     templates = [list(patch.edits) for patch in cue_patches]

@@ -91,6 +91,17 @@ def test_evaluation_is_calibrated_on_inputs_that_are_not_scored(tmp_path: Path) 
     assert not (tmp_path / "other.db").exists()
 
 
+def test_evaluation_takes_validation_inputs_to_calibrate_on_and_training_inputs_for_validation_itself(
+    tmp_path: Path,
+) -> None:
+    task = calibrated_task()
+    train, val, test = (len(split) for split in (task.splits.train, task.splits.val, task.splits.test))
+    on_test = crito.evaluate(task, model=leaning(), split="test", database=tmp_path / "test.db")
+    on_val = crito.evaluate(task, model=leaning(), split="val", database=tmp_path / "val.db")
+    assert (on_test.score, on_test.bill.calls_target) == (1.0, test + val)
+    assert (on_val.score, on_val.bill.calls_target) == (1.0, val + train)
+
+
 def calibrated_task() -> crito.Task:
     return build_task(
         name="notes",

@@ -76,24 +76,32 @@ async def test_a_stage_counts_its_own_rounds(tmp_path: Path) -> None:
 )
 async def test_the_search_ends(tmp_path: Path, score: float, state: dict[str, Any], stopped: str) -> None:
     place, update = await decided(tmp_path, score=score, **state)
-    assert (place, update["stopped"]) == ("verdict", stopped)
+    assert (place, update["stopped"]) == ("confirm", stopped)
 
 
 async def test_what_the_verdict_needs_is_not_searched_away(tmp_path: Path) -> None:
     assert (await decided(tmp_path, verdict=Spend(calls=168)))[0] == "plan"
-    assert (await decided(tmp_path, verdict=Spend(calls=169)))[0] == "verdict"
+    assert (await decided(tmp_path, verdict=Spend(calls=169)))[0] == "confirm"
+
+
+async def test_what_the_last_look_needs_is_not_searched_away_and_it_gets_all_that_is_left(tmp_path: Path) -> None:
+    # three finalists on 12 training examples take 36, a round takes 12 at least, and 200 are all there are
+    place, update = await decided(tmp_path, spent={**SPENT, "calls": 152.0})
+    assert (place, update["calls"]) == ("plan", 12)
+    place, update = await decided(tmp_path, spent={**SPENT, "calls": 153.0})
+    assert (place, update["calls"]) == ("confirm", 47)
 
 
 async def test_searching_stops_in_time_for_the_later_stages(tmp_path: Path) -> None:
-    for calls, following in ((140.0, SEARCH), (155.0, COMPRESS)):
+    for calls, following in ((113.0, SEARCH), (114.0, COMPRESS)):
         _, update = await decided(tmp_path, spent={**SPENT, "calls": calls})
         assert update.get("stage", SEARCH) == following
 
 
 async def test_a_round_may_take_its_share_of_the_calls_and_no_more_than_are_left(tmp_path: Path) -> None:
-    for calls, share in ((20.0, 40), (185.0, 15)):
-        _, update = await decided(tmp_path, stage=FIRST_SWEEP, spent={**SPENT, "calls": calls})
-        assert update["calls"] == share
+    for calls, share in ((20.0, 40), (140.0, 24)):
+        place, update = await decided(tmp_path, stage=FIRST_SWEEP, spent={**SPENT, "calls": calls})
+        assert (place, update["calls"]) == ("plan", share)
 
 
 async def test_a_share_is_of_the_presets_own_calls_where_it_has_fewer(tmp_path: Path) -> None:

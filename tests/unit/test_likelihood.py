@@ -11,7 +11,6 @@ from crito.tools.likelihood import (
     decided,
     label_probabilities,
     label_tokens,
-    mutual_information,
 )
 
 LABELS = ("billing", "shipping", "account")
@@ -144,26 +143,3 @@ def test_an_input_like_all_others_is_told_nothing_of(weights: list[float]) -> No
 
 def test_of_equally_likely_labels_the_first_is_decided() -> None:
     assert decided({"a": 0.2, "b": 0.4, "c": 0.4}) == "b"
-
-
-# --- mutual information ------------------------------------------------------------------------------------------
-
-
-def test_sure_and_different_answers_have_all_the_information_there_is() -> None:
-    assert mutual_information([{"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 1.0}]) == pytest.approx(math.log(2))
-
-
-def test_mutual_information_is_the_entropy_of_the_mean_less_the_mean_entropy() -> None:
-    # The mean is (1/2, 1/2) with entropy ln 2; both answers have -(.9 ln .9 + .1 ln .1) = .325083.
-    found = mutual_information([{"a": 0.9, "b": 0.1}, {"a": 0.1, "b": 0.9}])
-    assert found == pytest.approx(math.log(2) - 0.325083, abs=1e-6)
-
-
-@given(WEIGHTS)
-def test_equal_answers_have_no_information(weights: list[float]) -> None:
-    assert mutual_information([shares(weights)] * 3) == pytest.approx(0.0, abs=1e-9)
-
-
-@given(st.lists(WEIGHTS, min_size=1, max_size=6))
-def test_mutual_information_stays_within_its_bounds(rows: list[list[float]]) -> None:
-    assert 0.0 <= mutual_information([shares(row) for row in rows]) <= math.log(3) + 1e-9

@@ -105,13 +105,34 @@ async def test_the_order_of_candidates_is_not_that_of_the_workers(database: Data
     assert first.candidates() == second.candidates()
 
 
-async def test_a_candidate_keeps_its_first_history(database: Database) -> None:
+async def test_a_candidate_keeps_the_history_of_its_earliest_round(database: Database) -> None:
     archive = Archive(database, "r")
-    first = make_candidate("one", hypothesis="first")
+    first = make_candidate("one", hypothesis="b", parents=("s",), round=1)
     await archive.add(first)
-    await archive.add(first.model_copy(update={"hypothesis": "second"}))
-    assert archive.candidate(first.id).hypothesis == "first"
-    assert Archive(database, "r").candidate(first.id).hypothesis == "first"
+    await archive.add(first.model_copy(update={"hypothesis": "a", "round": 2}))
+    assert archive.candidate(first.id) == first
+    assert Archive(database, "r").candidate(first.id) == first
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("together", [True, False])
+async def test_of_two_histories_from_one_round_the_first_in_the_alphabet_stays(
+    database: Database, order: tuple[str, str], together: bool
+) -> None:
+    archive = Archive(database, "r")
+    made = [make_candidate("one", hypothesis=hypothesis, parents=("s",), round=1) for hypothesis in order]
+    for batch in [made] if together else [[candidate] for candidate in made]:
+        await archive.add(*batch)
+    assert archive.candidate(made[0].id).hypothesis == "a"
+    assert Archive(database, "r").candidate(made[0].id).hypothesis == "a"
+
+
+async def test_the_seed_keeps_its_history_whatever_is_proposed(database: Database) -> None:
+    archive = Archive(database, "r")
+    seed = make_candidate("one", operator="seed")
+    await archive.add(seed)
+    await archive.add(seed.model_copy(update={"operator": "ablate", "parents": ("x",)}))
+    assert archive.candidate(seed.id) == seed
 
 
 async def test_runs_do_not_see_each_other(database: Database) -> None:

@@ -85,6 +85,20 @@ def test_a_resumed_run_starts_at_what_it_paid_before() -> None:
         meter.reserve(Spend(calls=1))
 
 
+def test_calls_that_are_left_are_those_that_nothing_is_set_aside_for() -> None:
+    meter = Meter(Budget(calls=10), spent=Spend(calls=3), verdict=Spend(calls=4))
+    meter.reserve(Spend(calls=2))
+    assert meter.calls_left() == 1
+    meter.keep_for_verdict(Spend(calls=9))
+    assert meter.calls_left() == 0
+    meter.open_verdict()
+    assert meter.calls_left() == 5
+
+
+def test_calls_without_a_limit_never_run_short() -> None:
+    assert Meter(Budget(tokens=1), spent=Spend(tokens=1)).calls_left() > 10**9
+
+
 def test_every_limit_holds_beside_the_others() -> None:
     meter = Meter(Budget(calls=100, tokens=10))
     with pytest.raises(BudgetExhausted, match="tokens"):

@@ -1,12 +1,23 @@
 from pathlib import Path
+from typing import Any
 
+import pytest
+from langgraph.runtime import Runtime
+
+from crito.errors import ProviderFailure
+from crito.graph.opening import baseline
 from crito.graph.operators import opening
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.opening import null
 from crito.prompt import Prompt, Section
-from tests.builders import make_candidate, make_deps
+from crito.protocols import ModelRequest
+from crito.task import Budget
+from crito.tools.meter import Spend
+from tests.builders import failure, make_candidate, make_deps, make_examples
 
 FIND = Prompt(sections=(Section(name="task", body="Find."),), template="F: {input}")
+FEW = make_examples(4, "val")
+"""Fewer than the failures in a row after which the ledger gives up by itself."""
 MAIN = Prompt(sections=(Section(name="task", body="Answer."),))
 
 
@@ -38,3 +49,35 @@ async def test_the_opening_is_the_null_prompt_and_a_spread_around_the_seed(tmp_p
     assert len({c.id for c in found}) == 8
     assert any(c.main.demos for c in found[1:])
     assert any(not c.main.demos for c in found[1:])
+
+
+async def test_the_search_is_given_what_the_baseline_and_the_last_look_leave(tmp_path: Path) -> None:
+    async with make_deps(tmp_path, budget=Budget(calls=1000), verdict=Spend(calls=24)) as deps:
+        command = await baseline({}, Runtime(context=deps))
+    update: Any = command.update
+    assert (command.goto, update["incumbent"]) == ("plan", deps.seed)
+    assert update["calls"] == (1000 - 24 - 12 - 3 * 12) // 2  # the opening takes half
+
+
+async def test_a_perfect_seed_goes_straight_to_the_verdict(tmp_path: Path) -> None:
+    async with make_deps(tmp_path, answer=lambda _: "billing") as deps:
+        command = await baseline({}, Runtime(context=deps))
+    assert command.goto == "verdict"
+
+
+async def test_where_no_validation_example_is_answered_the_provider_has_failed(tmp_path: Path) -> None:
+    def never(request: ModelRequest) -> Exception:
+        return failure("bad_request", retryable=False)
+
+    async with make_deps(tmp_path, answer=never, val=FEW) as deps:
+        with pytest.raises(ProviderFailure, match="no validation example was answered; bad_request: injected"):
+            await baseline({}, Runtime(context=deps))
+
+
+async def test_one_answered_validation_example_is_enough_to_begin(tmp_path: Path) -> None:
+    def once(request: ModelRequest) -> str | Exception:
+        return "x" if request.messages[-1].content == "val 0" else failure("bad_request", retryable=False)
+
+    async with make_deps(tmp_path, answer=once, val=FEW) as deps:
+        command = await baseline({}, Runtime(context=deps))
+    assert command.goto == "plan"

@@ -1,3 +1,4 @@
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,12 +13,17 @@ from crito.graph.deps import Deps
 from crito.graph.preset import Preset, Stage
 from crito.graph.rounds import WorkerState, _unrepaired, plan, propose, race_round, repair, screen
 from crito.graph.state import RunState, gather
+from crito.memory.attempts import Attempt
 from crito.prompt import Demo, Prompt
 from crito.records import Brief, Plan, Step
+from crito.tools.meter import Spend
 from tests.builders import make_candidate, make_deps, make_examples, make_outcome
 
 TRAIN = make_examples(12, "train")
 TRIED = {"calls": 60, "round": 1}
+TRIED_BEFORE = Attempt(
+    candidate="c", parent="s", round=0, operator="babble", author="code", hypothesis="h", fate="eliminated"
+)
 
 
 def preset_of(*operators: str, **fields: Any) -> Preset:
@@ -51,10 +57,10 @@ async def planned(deps: Deps, **state: Any) -> tuple[Plan, list[WorkerState]]:
     return Plan.model_validate(dict(command.update)["plan"]), sends
 
 
-async def proposed(deps: Deps, *, count: int, most: int | None, **fields: Any) -> RunState:
+async def proposed(deps: Deps, *, count: int, ask: bool = True) -> RunState:
     """What one worker gives back."""
     step = Step(operator="critique_synthesis", parents=(deps.seed,), author="stage")
-    worker = WorkerState(step=step.model_dump(), index=3, count=count, most=most, round=1, ask=fields.get("ask", True))
+    worker = WorkerState(step=step.model_dump(), index=3, count=count, round=1, ask=ask)
     return await propose(worker, Runtime(context=deps))
 
 
@@ -71,6 +77,31 @@ async def test_without_a_count_the_steps_share_what_the_calls_reach_for(tmp_path
     async with deps_with(tmp_path, preset_of("babble", "format", steps=2)) as deps:
         counts = [[w["count"] for w in (await planned(deps, calls=calls))[1]] for calls in (24, 132)]
     assert counts == [[1, 1], [6, 6]]  # 132 calls: 12 halved after 8 of the 12 examples, 96 + 24, and no 13th
+
+
+async def test_no_more_steps_are_planned_than_could_race(tmp_path: Path) -> None:
+    async with deps_with(tmp_path, preset_of("babble", "format", steps=8, count=1)) as deps:
+        planned_steps = [len((await planned(deps, calls=calls))[0].steps) for calls in (0, 12, 24, 500)]
+    assert planned_steps == [1, 1, 2, 8]
+
+
+async def test_the_calls_are_shared_by_the_steps_that_are_planned(tmp_path: Path) -> None:
+    async with deps_with(tmp_path, preset_of("babble", "format", steps=8)) as deps:
+        _, workers = await planned(deps, calls=24)
+    assert [worker["count"] for worker in workers] == [1, 1]
+
+
+@pytest.mark.parametrize(("mode", "author"), [("advised", "planner"), ("bandit", "bandit"), ("random", "random")])
+async def test_the_mode_of_planning_decides_whether_the_model_is_asked(tmp_path: Path, mode: str, author: str) -> None:
+    advice = json.dumps({"operator": "format", "focus": "the end"})
+    async with make_deps(tmp_path, agents=lambda _: advice) as made:
+        deps = replace(made, preset=preset_of("babble", "format", steps=2, planner=mode))
+        await deps.attempts.record(TRIED_BEFORE)
+        understood = Brief(kind="generation", author="planner").model_dump(mode="json")
+        chosen, _ = await planned(deps, brief=understood)
+        asked = deps.ledger.meter.spent.calls
+    assert chosen.steps[-1].author == author
+    assert asked == (1 if mode == "advised" else 0)
 
 
 @pytest.mark.parametrize(
@@ -130,27 +161,35 @@ async def test_operators_of_the_incumbent_get_it_and_others_their_draw(tmp_path:
 
 async def test_a_worker_gives_ids_with_the_index_of_its_step(tmp_path: Path) -> None:
     async with make_deps(tmp_path, answer=lambda _: "billing it is") as deps:
-        update = await proposed(deps, count=4, most=None)
+        update = await proposed(deps, count=4)
         candidates = [deps.archive.candidate(c) for c in update["proposals"]]
     assert len(candidates) > 1
     assert set(update["proposals"].values()) == {3}
     assert {candidate.operator for candidate in candidates} == {"critique_synthesis"}
 
 
-async def test_no_step_makes_more_than_its_stage_wants(tmp_path: Path) -> None:
+async def test_no_step_makes_more_than_it_is_sent_for(tmp_path: Path) -> None:
     async with make_deps(tmp_path, answer=lambda _: "billing it is") as deps:
-        assert len((await proposed(deps, count=1, most=1))["proposals"]) == 1
+        assert len((await proposed(deps, count=1))["proposals"]) == 1
 
 
 @pytest.mark.parametrize(("ask", "unheard"), [(True, 1), (False, 0)])
 async def test_agents_that_were_asked_in_vain_are_counted(tmp_path: Path, ask: bool, unheard: int) -> None:
     async with make_deps(tmp_path, answer=lambda _: "billing it is") as deps:
-        assert (await proposed(deps, count=4, most=None, ask=ask))["unheard"] == unheard
+        assert (await proposed(deps, count=4, ask=ask))["unheard"] == unheard
 
 
-def test_ids_from_workers_are_gathered_in_order_and_the_first_keeps_a_candidate() -> None:
-    assert gather(None, {"b": 0, "a": 0}) == {"b": 0, "a": 0}
-    assert gather({"a": 0}, {"c": 1, "a": 1}) == {"c": 1, "a": 0}
+def test_ids_from_workers_are_gathered_by_worker_whoever_was_faster() -> None:
+    assert list(gather(None, {"b": 0, "a": 0})) == ["b", "a"]
+    assert list(gather({"c": 1}, {"b": 0, "a": 0})) == ["b", "a", "c"]
+    assert list(gather({"b": 0, "a": 0}, {"c": 1})) == ["b", "a", "c"]
+
+
+def test_the_lowest_worker_keeps_a_candidate_that_several_propose() -> None:
+    assert gather({"a": 0}, {"c": 1, "a": 1}) == gather({"c": 1, "a": 1}, {"a": 0}) == {"a": 0, "c": 1}
+
+
+def test_gathering_nothing_empties_what_was_gathered() -> None:
     assert gather({"a": 0}, None) == {}
 
 
@@ -233,3 +272,24 @@ async def test_who_the_calls_do_not_reach_for_does_not_race(tmp_path: Path) -> N
         assert deps.ledger.meter.spent.calls == 12
     assert update["alive"] == [first.id]
     assert update["rejected"] == {second.id: ("screened", "the round's calls do not reach for it")}
+
+
+@pytest.mark.parametrize(("spent", "contenders"), [(0, 2), (180, 2), (181, 1), (188, 1)])
+async def test_a_race_takes_no_calls_that_the_agents_or_the_gate_have_used(
+    tmp_path: Path, spent: int, contenders: int
+) -> None:
+    async with make_deps(tmp_path, answer=lambda _: "billing") as deps:
+        await deps.archive.record([make_outcome(deps.seed, e, 0.0) for e in deps.val])
+        made = [make_candidate(text, parents=(deps.seed,)) for text in ("One.", "Two.")]
+        await deps.archive.add(*made)
+        deps.ledger.meter.settle(Spend(), Spend(calls=spent))  # of the 200 that the task has
+        state: RunState = {
+            "alive": [c.id for c in made],
+            "rejected": {},
+            "incumbent": deps.seed,
+            "calls": 24,
+            "round": 1,
+        }
+        update = await race_round(state, Runtime(context=deps))
+    waiting = [reason for fate, reason in update["rejected"].values() if fate == "screened"]
+    assert len(waiting) == 2 - contenders  # two cost 8 + 8 and 4, one 12

@@ -109,3 +109,19 @@ def test_equal_contenders_are_all_as_likely_the_best() -> None:
 
 def test_thompson_drops_nobody_by_rule() -> None:
     assert names("thompson", {"a": [0.0] * 8}, rival=1.0) == []
+
+
+SILENT: Mapping[str, Sequence[float | None]] = {"good": [1.0] * 8, "mute": [None] * 8, "bad": [0.0] * 8}
+
+
+@pytest.mark.parametrize("schedule", ["blocks", "halving", "minibatch", "best_probability"])
+def test_who_answered_nothing_drops_out_and_does_not_blind_the_comparison_of_the_others(schedule: Schedule) -> None:
+    scores = {**SILENT, RIVAL: [0.5] * 8}
+    out = dropouts(schedule, scores, RIVAL, alpha=0.2)
+    heard = {name: row for name, row in scores.items() if name != "mute"}
+    assert list(out) == ["mute", "bad"]
+    assert out == {"mute": "answered none of 8 examples", **dropouts(schedule, heard, RIVAL, alpha=0.2)}
+
+
+def test_where_nobody_answered_everybody_drops_out() -> None:
+    assert names("minibatch", {"a": [None] * 4, "b": [None] * 4}) == ["a", "b"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crito.memory.archive import Archive
-from crito.memory.selection import Kind, costs, decayed, draw, levels, non_dominated, priced, survivors
+from crito.memory.selection import Kind, costs, draw, levels, non_dominated, priced, survivors
 from crito.tools.database import Database
 from tests.builders import make_examples, make_outcome
 
@@ -148,7 +148,5 @@ def test_equals_do_not_dominate_each_other() -> None:
     assert non_dominated({"a": (0.5, 1.0, 1.0), "b": (0.5, 1.0, 1.0)}) == {"a", "b"}
 
 
-def test_prices_of_length() -> None:
+def test_length_is_priced_in_shares_of_the_reference() -> None:
     assert priced(0.8, tokens=300, reference=100, gamma=0.05) == pytest.approx(0.65)
-    assert decayed(0.8, words=200, lam=0.005) == pytest.approx(0.8 / np.e)
-    assert decayed(0.8, words=0, lam=0.005) == 0.8

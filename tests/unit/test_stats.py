@@ -12,10 +12,8 @@ from crito.tools.stats import (
     halving_sizes,
     noise,
     non_inferior,
-    paired_error,
     paired_test,
     thompson,
-    upper_confidence,
     wilson,
 )
 
@@ -186,17 +184,6 @@ def thompson_pick(rng: np.random.Generator) -> int:
     return int(max(counts, key=lambda name: sum(counts[name])))
 
 
-def upper_confidence_pick(rng: np.random.Generator) -> int:
-    """The arm that 100 pulls went to most."""
-    won, pulls = np.zeros(5), np.zeros(5, dtype=int)
-    for total in range(100):
-        values = [upper_confidence(won[k] / max(pulls[k], 1), int(pulls[k]), max(total, 1)) for k in range(5)]
-        arm = int(np.argmax(values))
-        pulls[arm] += 1
-        won[arm] += rng.random() < ARMS[arm]
-    return int(np.argmax(pulls))
-
-
 def halving_pick(rng: np.random.Generator) -> int:
     """What is left after 9 pulls of each arm on the rungs of 5, 3 and 2."""
     alive, won = list(range(5)), np.zeros(5)
@@ -207,15 +194,10 @@ def halving_pick(rng: np.random.Generator) -> int:
     return alive[0]
 
 
-@pytest.mark.parametrize("pick", [thompson_pick, upper_confidence_pick, halving_pick])
+@pytest.mark.parametrize("pick", [thompson_pick, halving_pick])
 def test_the_best_of_five_arms_is_found(pick: Callable[[np.random.Generator], int]) -> None:
     # 182 to 192 of 200 in 600 trials of each rule; three standard errors of 182 are 12
     assert sum(pick(np.random.default_rng(seed)) == 4 for seed in range(200)) >= 170
-
-
-def test_the_upper_confidence_bound_is_its_formula() -> None:
-    assert upper_confidence(0.5, 4, 100, 2.0) == pytest.approx(0.5 + 2 * (np.log(100) / 4) ** 0.5)
-    assert upper_confidence(0.0, 0, 10) == float("inf")
 
 
 def test_halving_rounds_up_and_ends_with_one() -> None:
@@ -267,15 +249,6 @@ def test_noise_is_found_again_in_simulated_repeats() -> None:
     assert np.mean([noise(repeated(rng, 30, 3)[0]) for _ in range(200)]) == pytest.approx(0.16, abs=0.006)
 
 
-def test_the_paired_error_foretells_what_repeats_bring() -> None:
-    rng = np.random.default_rng(1)
-    pairs = [repeated(rng, 30, 4) for _ in range(200)]
-    for samples in (1, 4, 16):
-        truth = ((0.09 + 2 * 0.16 / samples) / 30) ** 0.5
-        found = np.mean([paired_error(first, second, samples=samples) for first, second in pairs])
-        assert found == pytest.approx(truth, rel=0.06)
-
-
 def test_averaged_repeats_keep_the_coverage_of_the_interval() -> None:
     rng = np.random.default_rng(2)
     covered = 0
@@ -285,10 +258,3 @@ def test_averaged_repeats_keep_the_coverage_of_the_interval() -> None:
         low, high = bootstrap_interval(differences, seed=seed)
         covered += low <= 0 <= high
     assert covered / 150 >= 0.88
-
-
-def test_a_paired_error_needs_repeats_and_two_examples() -> None:
-    with pytest.raises(ValueError, match="at least 2 examples"):
-        paired_error([[1.0, 0.0]], [[1.0, 1.0]], samples=1)
-    with pytest.raises(ValueError, match="at least twice"):
-        paired_error([[1.0], [0.0]], [[1.0], [1.0]], samples=1)

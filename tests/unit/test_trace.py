@@ -37,7 +37,7 @@ def critiques(trace: Trace) -> list[Step]:
 
 def test_rounds_come_in_order_with_their_stage(trace: Trace) -> None:
     assert [round_.number for round_ in trace.rounds] == list(range(len(trace.rounds)))
-    assert [round_.stage for round_ in trace.rounds][:2] == ["opening", "sweep"]
+    assert [round_.stage for round_ in trace.rounds][:2] == ["opening", "search"]
 
 
 def test_every_candidate_stands_once_in_the_trace(trace: Trace, done: Done) -> None:

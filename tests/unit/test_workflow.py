@@ -217,7 +217,8 @@ async def test_a_checkpoint_is_small_and_plain(tmp_path: Path) -> None:
     assert json.loads(json.dumps(states[0]["verdict"]))["decision"] == "improved"
 
 
-NODES = ("brief", "baseline", "plan", "propose", "screen", "repair", "race_round", "remember", "decide", "verdict")
+FIRST, SECOND = ("brief", "baseline", "plan", "propose", "screen"), ("repair", "race_round", "remember", "decide")
+NODES = (*FIRST, *SECOND, "confirm", "verdict")
 
 
 async def test_what_a_node_returns_has_a_place_in_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

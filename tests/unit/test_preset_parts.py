@@ -1,0 +1,110 @@
+"""The presets by name, with a part switched off, chosen for a task and checked against it."""
+
+import pytest
+
+from crito.errors import BadInput
+from crito.graph.presets import DEFAULT, LEAN, PRESETS, check_preset, chosen, preset, without
+from tests.builders import make_example, make_examples, make_task
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("defalt", "default"), ("gpea", "gepa"), ("evoprompt-gaa", "evoprompt-ga")]
+)
+def test_a_misspelt_preset_is_refused_with_the_one_that_was_meant(wrong: str, meant: str) -> None:
+    with pytest.raises(BadInput, match=f"there is no '{wrong}'.*{meant}"):
+        preset(wrong)
+
+
+def test_a_part_can_be_switched_off_by_name() -> None:
+    assert preset("default") is DEFAULT
+    assert preset("default-demos") == without(DEFAULT, "demos")
+    assert preset("default-demos").name == "default-demos"
+
+
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [
+        ("own_outputs", {"own_outputs": False}),
+        ("repair", {"gate": False}),
+        ("racing", {"schedule": "full"}),
+        ("pareto", {"parents": "incumbent"}),
+        ("taxonomy", {"taxonomy": False}),
+        ("planner", {"planner": "bandit"}),
+        ("bandit", {"planner": "random"}),
+        ("likelihood", {"likelihood": False}),
+        ("confirmation", {"finalists": 0}),
+    ],
+)
+def test_a_setting_can_be_switched_off(part: str, changed: dict[str, object]) -> None:
+    assert without(DEFAULT, part) == DEFAULT.model_copy(update={"name": f"default-{part}", **changed})
+    assert without(DEFAULT, part) != DEFAULT.model_copy(update={"name": f"default-{part}"})
+
+
+@pytest.mark.parametrize(
+    ("part", "gone", "stages"),
+    [
+        ("demos", {"demonstrations"}, ["opening", "sweep", "search", "compress", "sweep"]),
+        ("socratic", {"socratic"}, ["opening", "sweep", "search", "compress", "sweep"]),
+        ("compression", {"compress"}, ["opening", "sweep", "search", "sweep"]),
+        ("sweep", {"sweep"}, ["opening", "search", "compress"]),
+    ],
+)
+def test_an_operator_can_be_left_out(part: str, gone: set[str], stages: list[str]) -> None:
+    left = without(DEFAULT, part)
+    assert set(left.operators) == set(DEFAULT.operators) - gone
+    assert [stage.name for stage in left.stages] == stages
+
+
+def test_without_demonstrations_no_other_operator_shows_any_either() -> None:
+    assert DEFAULT.demos
+    assert not without(DEFAULT, "demos").demos
+
+
+def test_the_default_is_advised_and_takes_a_last_look_at_three_finalists() -> None:
+    assert (DEFAULT.planner, DEFAULT.finalists) == ("advised", 3)
+
+
+@pytest.mark.parametrize("name", sorted(set(PRESETS) - {"default"}))
+def test_no_other_preset_takes_a_last_look(name: str) -> None:
+    assert PRESETS[name].finalists == 0
+
+
+def test_a_part_that_does_not_exist_is_refused_with_the_one_that_was_meant() -> None:
+    with pytest.raises(BadInput, match=r"preset default: there is no part 'socratc'.*socratic"):
+        preset("default-socratc")
+
+
+def test_a_preset_of_nothing_is_refused() -> None:
+    with pytest.raises(BadInput, match="preset mars: nothing is left of it without socratic"):
+        without(PRESETS["mars"], "socratic")
+
+
+@pytest.mark.parametrize(
+    ("calls", "train", "name", "reason"),
+    [
+        (399, 10, "lean", "about 399 calls are too few"),
+        (400, 9, "lean", "9 training examples are too few"),
+        (400, 10, "default", "about 400 calls and 10 training examples"),
+    ],
+)
+def test_calls_and_examples_choose_the_preset_which_is_said_in_a_line(
+    calls: int, train: int, name: str, reason: str
+) -> None:
+    settings, why = chosen(make_task(train=make_examples(train, "train")), calls)
+    assert settings.name == name
+    assert why.startswith(f"preset {name}: {reason}")
+    assert "\n" not in why
+
+
+def test_unknown_operators_are_refused_before_anything_is_paid_for() -> None:
+    stage = LEAN.stages[1].model_copy(update={"operators": ("socratc",)})
+    with pytest.raises(BadInput, match=r"preset lean: there is no operator 'socratc'.*socratic"):
+        check_preset(LEAN.model_copy(update={"stages": (stage,)}), make_task())
+
+
+def test_a_preset_that_needs_answers_is_refused_without_them() -> None:
+    unlabelled = make_task(train=(make_example("parcel", None),))
+    with pytest.raises(BadInput, match="preset ape: induce works from right answers, and no training example has one"):
+        check_preset(PRESETS["ape"], unlabelled)
+    check_preset(PRESETS["ape"], make_task())
+    check_preset(DEFAULT, unlabelled)
