@@ -25,7 +25,7 @@ from crito.task import Budget, Task
 from crito.tools.database import Database, runs
 from crito.tools.limits import fit
 from crito.tools.meter import Spend
-from crito.tools.run_lock import run_lock
+from crito.tools.prices import Price
 
 Listener = Callable[[Cell, Mapping[str, Any]], None]
 _PLENTY = 10**9
@@ -68,8 +68,8 @@ class Bench(BaseModel):
             presets={name: preset.model_dump(mode="json") for name, preset in self.presets.items()},
         )
 
-    def task(self, name: str, seed: int) -> Task:
-        """A task with its seed, and a budget in which the verdict on the whole test split comes on top of the search.
+    def task(self, name: str, seed: int, preset: str) -> Task:
+        """A task as a preset gets it, with a budget in which the verdict on the whole test split comes on top.
 
         In tokens and dollars the verdict's part is an estimate, for prompts with three demonstrations; a method that
         ends with longer ones pays the rest from its search.
@@ -78,13 +78,15 @@ class Bench(BaseModel):
             BadInput: The task cannot work, costs nothing in the budget's unit, or the budget is too small.
         """
         task = self.tasks[name].model_copy(update={"seed": seed, "budget": Budget(calls=_PLENTY)})
+        if not self.presets[preset].likelihood:  # now, as it decides what an answer takes
+            task = task.model_copy(update={"scoring": "sampled"})
         try:
             found = checked(task, Parts())
             verdict = fit(found.task, *found.prices)[1]
             if not all(getattr(verdict, unit) for unit in self.limits):
                 raise BadInput(f"a call of {task.model} has no known price above 0; limit calls or tokens instead")
             budget = self._budget(verdict, len(task.splits.test))
-            fit(found.task.model_copy(update={"budget": budget}), *found.prices)
+            self._fit(found.task.model_copy(update={"budget": budget}), found.prices, verdict)
         except BadInput as error:
             raise BadInput(f"task {name}: {error}") from error
         return task.model_copy(update={"budget": budget})
@@ -95,10 +97,19 @@ class Bench(BaseModel):
         Raises:
             BadInput: A preset and a task do not go together, or :meth:`task` refuses one.
         """
-        for name in self.tasks:
-            task = self.task(name, self.seeds[0])
-            for preset in self.presets.values():
-                Run(task, Path(), preset=preset)
+        for name, preset in itertools.product(self.tasks, self.presets):
+            settings = self.presets[preset]
+            if not settings.likelihood and self.tasks[name].scoring == "sampled":
+                cure = "leave the preset out, or set scoring: likelihood in the task"
+                raise BadInput(f"preset {preset}: task {name} is scored by sampled answers anyway; {cure}")
+            Run(self.task(name, self.seeds[0], preset), Path(), preset=settings)
+
+    def _fit(self, task: Task, prices: tuple[Price | None, Price | None], verdict: Spend) -> None:
+        try:
+            fit(task, *prices)
+        except BadInput as error:
+            parts = " and ".join(f"{getattr(verdict, unit):.6g} {unit}" for unit in self.limits)
+            raise BadInput(f"{error}; all of these hold the verdict's {parts}, which come on top of a limit") from error
 
     def _budget(self, verdict: Spend, tests: int) -> Budget:
         parts = {unit: getattr(verdict, unit) for unit in self.limits}
@@ -143,9 +154,9 @@ class BenchRun:
             Interrupted: Drained; to be started again.
             ProviderFailure: The provider is down; to be started again.
         """
-        terms = self._folder.check(self._bench.terms)
-        self._folder.begin(terms)
-        with run_lock(self._folder.results, "bench"):
+        self._folder.check(self._bench.terms)
+        with self._folder.held():
+            self._folder.begin(self._folder.check(self._bench.terms))
             self._found = self._folder.read()
             left = [cell for cell in self._bench.cells if cell not in self._found]
             for cell in set(self._bench.cells) - set(left):
@@ -175,7 +186,6 @@ class BenchRun:
 
     async def _run(self, cell: Cell) -> CellResult:
         path = self._folder.database(cell)
-        task = self._bench.task(cell.task, cell.seed)
         options: Any = {
             "database": path,
             "listener": partial(self._listener, cell),
@@ -183,9 +193,10 @@ class BenchRun:
         }
         known = _run_in(path)
         if known is not None:
-            return measured(cell, await aresume(known, **options), task, path)
+            return measured(cell, await aresume(known, **options), path)
+        task = self._bench.task(cell.task, cell.seed, cell.preset)
         each = task.model_copy(update={"concurrency": max(1, task.in_flight // self._parallel)})
-        return measured(cell, await aoptimize(each, preset=self._bench.presets[cell.preset], **options), task, path)
+        return measured(cell, await aoptimize(each, preset=self._bench.presets[cell.preset], **options), path)
 
     def _begun(self, cell: Cell, run: Run) -> None:
         self._active[cell] = run

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 
+from crito.graph.run import stored
 from crito.memory.archive import Archive
 from crito.records import Outcome
 from crito.result import Result
@@ -39,8 +40,7 @@ class CellResult(BaseModel):
         test_score: Its mean score on the test split; ``seed_score`` is the seed's.
         scores: Its score by test example; examples whose calls failed are left out.
         prompt_tokens: Mean input tokens of one use of it.
-        target: What the search asked of the target; the verdict is not in it.
-        agents: What the search asked of all agents together.
+        costs: What the search took, by role (``target``, ``critic``, ``rewriter`` …); the verdict is not in it.
         seconds: Of the whole run.
         stopped: Why the search ended.
     """
@@ -56,8 +56,7 @@ class CellResult(BaseModel):
     test_score: float
     scores: dict[str, float]
     prompt_tokens: float
-    target: Cost
-    agents: Cost
+    costs: dict[str, Cost]
     seconds: float
     stopped: str
 
@@ -69,20 +68,29 @@ class CellResult(BaseModel):
     @property
     def tokens(self) -> int:
         """Tokens of the search, in and out."""
-        return sum(cost.tokens_in + cost.tokens_out for cost in (self.target, self.agents))
+        return sum(cost.tokens_in + cost.tokens_out for cost in self.costs.values())
+
+    @property
+    def usd(self) -> float | None:
+        """US dollars of the search; None where a price is not known."""
+        known = [cost.usd for cost in self.costs.values() if cost.usd is not None]
+        return sum(known) if len(known) == len(self.costs) else None
 
 
-def measured(cell: Cell, result: Result, task: Task, path: Path) -> CellResult:
+def measured(cell: Cell, result: Result, path: Path) -> CellResult:
     """What is kept of a finished run, read from its database at ``path``."""
     verdict = result.verdict
     database = Database(path)
     try:
-        archive = Archive(database, result.run)
+        task = stored(database, result.run).task
+        archive = Archive(database, result.run, task.scoring)
         best = _answered(archive, verdict.best, task)
-        target, agents = _search(database, result.run, [*best, *_answered(archive, verdict.seed, task)])
+        costs = _search(database, result.run, [*best, *_answered(archive, verdict.seed, task)])
     finally:
         database.dispose()
-    scores = {outcome.example: outcome.score.value for outcome in best if outcome.score is not None}
+    tests = task.splits.test
+    values = archive.values(verdict.best, tests, inputs=task.splits.val)  # calibrated as the verdict is
+    scores = {example.id: value for example, value in zip(tests, values, strict=True) if value is not None}
     return CellResult(
         **cell._asdict(),
         run=result.run,
@@ -92,8 +100,7 @@ def measured(cell: Cell, result: Result, task: Task, path: Path) -> CellResult:
         test_score=_mean(scores.values()),
         scores=scores,
         prompt_tokens=_mean(outcome.usage.tokens_in for outcome in best),
-        target=target,
-        agents=agents,
+        costs=costs,
         seconds=result.bill.seconds,
         stopped=result.stopped,
     )
@@ -104,13 +111,12 @@ def _answered(archive: Archive, candidate: str, task: Task) -> list[Outcome]:
     return [outcome for outcome in found if outcome is not None and outcome.score is not None]
 
 
-def _search(database: Database, run: str, verdict: Iterable[Outcome]) -> tuple[Cost, Cost]:
-    """Costs of the target and of the agents before the first call for a test example, which ends the search."""
+def _search(database: Database, run: str, verdict: Iterable[Outcome]) -> dict[str, Cost]:
+    """Costs by role before the first call for a test example, which ends the search."""
     keys = {key for outcome in verdict for key in outcome.call_keys}
     opened = database.read(sa.select(sa.func.min(calls.c.started).label("at")).where(calls.c.key.in_(keys)))[0].at
     paid = [call for call in read_calls(database, run) if call.started < (math.inf if opened is None else opened)]
-    by_target = [call for call in paid if call.role == "target"]
-    return cost_of(by_target), cost_of([call for call in paid if call.role != "target"])
+    return {role: cost_of([call for call in paid if call.role == role]) for role in sorted({c.role for c in paid})}
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from crito.bench_cells import CellResult
-from crito.tools.stats import bootstrap_interval
+from crito.trace import Cost
 
 _RESAMPLES = 10_000
 _REFERENCE = "default"
@@ -34,8 +34,10 @@ class Summary(BaseModel):
         score: Held-out; ``interval`` is its 95 % interval, the tasks taken as they are.
         gap: Validation minus held-out score of the best candidates.
         prompt_tokens: Input tokens of one use of the best candidate.
-        calls_target: Of the search, as all that follow but ``seconds``, which are of the whole run.
+        calls: Of the search by role, as all that follow but ``seconds``, which are of the whole run.
+        prompt_tokens_target: Input tokens of the target's calls; ``prompt_tokens_agents`` are those of all other roles.
         tokens: In and out, over all roles.
+        usd: US dollars, over all roles; None where a price is not known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,16 +47,22 @@ class Summary(BaseModel):
     interval: Interval
     gap: float
     prompt_tokens: float
-    calls_target: float
-    calls_agents: float
+    calls: dict[str, float]
     prompt_tokens_target: float
     prompt_tokens_agents: float
     tokens: float
+    usd: float | None
     seconds: float
 
 
 class Difference(BaseModel):
-    """Mean of ``preset`` minus ``other`` over the pairs (task, seed), with its 95 % bootstrap interval."""
+    """Mean of ``preset`` minus ``other``, paired by seed and test example, with its 95 % interval.
+
+    Attributes:
+        difference: A mean over tasks of the mean over their pairs.
+        interval: As that of a score, over seeds x test examples; the tasks taken as they are.
+        pairs: Runs of the one that have a run of the other with their task and seed.
+    """
 
     model_config = ConfigDict(frozen=True)
     preset: str
@@ -91,14 +99,23 @@ def figures(found: Sequence[CellResult]) -> Figures:
 
 
 def resampled(group: Sequence[CellResult]) -> Floats:
-    """Means of one preset on one task under resampled seeds and resampled test examples, shape (10,000,).
+    """Means of one preset on one task under resampled seeds and resampled test examples, shape (10,000,)."""
+    return _crossed([result.scores for result in group], (1.0, 0.0))
+
+
+def _crossed(group: Sequence[Mapping[str, float]], added: tuple[float, float]) -> Floats:
+    """Means under resampled seeds and resampled test examples, shape (10,000,).
 
     Seeds share their test examples, so both are drawn anew and crossed (pigeonhole bootstrap, Owen 2007). Two
-    examples more, one right and one wrong, keep the interval from collapsing where all answers are alike.
+    examples more, the best and the worst there can be, keep the interval from collapsing where all are alike.
+
+    Args:
+        group: A value by test example, for each seed; an example may be missing.
+        added: The values of the two examples more.
     """
-    examples = sorted({name for result in group for name in result.scores})
-    known = np.array([[*(name in r.scores for name in examples), True, True] for r in group], dtype=np.float64)
-    scores = np.array([[*(r.scores.get(name, 0.0) for name in examples), 1.0, 0.0] for r in group], dtype=np.float64)
+    examples = sorted({name for values in group for name in values})
+    known = np.array([[*(name in values for name in examples), True, True] for values in group], dtype=np.float64)
+    scores = np.array([[*(values.get(name, 0.0) for name in examples), *added] for values in group], dtype=np.float64)
     rng = np.random.default_rng(0)
     rows, columns = scores.shape
     seeds = rng.multinomial(rows, np.full(rows, 1 / rows), size=_RESAMPLES).astype(np.float64)
@@ -112,6 +129,8 @@ def resampled(group: Sequence[CellResult]) -> Floats:
 def _summary(preset: str, by_task: Sequence[Sequence[CellResult]], means: Sequence[Floats]) -> Summary:
     group = [result for results in by_task for result in results]
     score = _mean(_score(results) for results in by_task)
+    roles = dict.fromkeys(role for result in group for role in result.costs)
+    paid = [result.usd for result in group if result.usd is not None]
     return Summary(
         preset=preset,
         runs=len(group),
@@ -119,25 +138,36 @@ def _summary(preset: str, by_task: Sequence[Sequence[CellResult]], means: Sequen
         interval=_interval(np.mean(means, axis=0), score),
         gap=_mean(r.val_score - r.test_score for r in group),
         prompt_tokens=_mean(r.prompt_tokens for r in group),
-        calls_target=_mean(r.target.calls for r in group),
-        calls_agents=_mean(r.agents.calls for r in group),
-        prompt_tokens_target=_mean(r.target.tokens_in for r in group),
-        prompt_tokens_agents=_mean(r.agents.tokens_in for r in group),
+        calls={role: _mean(_of(r, role).calls for r in group) for role in roles},
+        prompt_tokens_target=_mean(_of(r, "target").tokens_in for r in group),
+        prompt_tokens_agents=_mean(sum(c.tokens_in for n, c in r.costs.items() if n != "target") for r in group),
         tokens=_mean(r.tokens for r in group),
+        usd=_mean(paid) if len(paid) == len(group) else None,
         seconds=_mean(r.seconds for r in group),
     )
 
 
 def _difference(found: Sequence[CellResult], preset: str, other: str) -> Difference:
-    mine, theirs = ({(r.task, r.seed): r.test_score for r in found if r.preset == p} for p in (preset, other))
-    differences = [mine[pair] - theirs[pair] for pair in mine if pair in theirs]
+    mine, theirs = ({(r.task, r.seed): r.scores for r in found if r.preset == p} for p in (preset, other))
+    by_task: dict[str, list[dict[str, float]]] = {}
+    for task, seed in (pair for pair in mine if pair in theirs):
+        left, right = mine[task, seed], theirs[task, seed]
+        paired = {name: left[name] - right[name] for name in left if name in right}
+        by_task.setdefault(task, []).append(paired)
+    difference = _mean(_mean(v for values in group for v in values.values()) for group in by_task.values())
+    means = np.mean([_crossed(group, (1.0, -1.0)) for group in by_task.values()], axis=0)
     return Difference(
         preset=preset,
         other=other,
-        difference=_mean(differences),
-        interval=bootstrap_interval(differences),
-        pairs=len(differences),
+        difference=difference,
+        interval=_interval(means, difference),
+        pairs=sum(map(len, by_task.values())),
     )
+
+
+def _of(result: CellResult, role: str) -> Cost:
+    """What a role took in a run; nothing where it was not asked."""
+    return result.costs.get(role, Cost())
 
 
 def _score(group: Sequence[CellResult]) -> float:
@@ -151,4 +181,5 @@ def _interval(means: Floats, score: float) -> Interval:
 
 
 def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+    """The mean; 0 of nothing, as where every call failed."""
+    return float(np.mean(list(values) or [0.0]))

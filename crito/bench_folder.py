@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crito.bench_cells import Cell, CellResult
 from crito.errors import BadInput
+from crito.tools.run_lock import run_lock
 
 _TERMS = "bench.json"
 
@@ -63,18 +65,21 @@ class BenchFolder:
 
     def database(self, cell: Cell) -> Path:
         """The database of a cell's run."""
-        return self.path / "runs" / f"{cell.preset}.{cell.task}.{cell.seed}.db"
+        return self._runs / f"{cell.preset}.{cell.task}.{cell.seed}.db"
 
     def check(self, terms: Terms) -> Terms:
         """The terms with those of the bench that the folder holds; nothing is written.
 
         Raises:
-            BadInput: It holds another bench, or a file that is not one.
+            BadInput: It holds another bench, runs of an unknown one, or a file that is not one.
         """
         file = self.path / _TERMS
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path}: is not a folder; name another with --output")
         if not file.exists():
+            if self._runs.exists():
+                cure = "name another folder with --output, or remove them"
+                raise BadInput(f"{self.path}: has {self._runs.name} and no {_TERMS} that says of which bench; {cure}")
             return terms
         try:
             held = Terms.model_validate_json(file.read_bytes())
@@ -85,31 +90,71 @@ class BenchFolder:
             raise BadInput(f"{self.path}: holds another bench: {conflict}; name another folder with --output")
         return terms.model_copy(update={"presets": {**held.presets, **terms.presets}})
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder, and keep every other process from it.
+
+        Raises:
+            BadInput: It cannot be made, or another process is at work on it.
+        """
+        with ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(run_lock(self.results, "bench"))
+            except OSError as error:
+                raise self._unwritable(error) from error
+            yield
+
     def begin(self, terms: Terms) -> None:
-        """Make the folder and write down the terms.
+        """Write down the terms.
+
+        Raises:
+            BadInput: They cannot be written.
+        """
+        self.replace(_TERMS, terms.model_dump_json(indent=2))
+
+    def read(self) -> dict[Cell, CellResult]:
+        """Every finished cell.
+
+        Raises:
+            BadInput: They cannot be read.
+        """
+        if not self.results.exists():
+            return {}
+        try:
+            lines = self.results.read_text(encoding="utf-8").splitlines()
+            found = [CellResult.model_validate_json(line) for line in lines]
+        except (OSError, UnicodeDecodeError, ValidationError) as error:
+            cure = "remove it: finished runs are read again from their databases"
+            raise BadInput(f"{self.results}: cannot be read as results; {cure}") from error
+        return {result.cell: result for result in found}
+
+    def write(self, found: Mapping[Cell, CellResult]) -> None:
+        """Keep finished cells in place of those that were there.
+
+        Raises:
+            BadInput: They cannot be written.
+        """
+        self.replace(self.results.name, "".join(f"{result.model_dump_json()}\n" for result in found.values()))
+
+    def replace(self, name: str, text: str) -> None:
+        """Write a file as a whole: a process that is killed leaves the old one.
 
         Raises:
             BadInput: It cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.replace(_TERMS, terms.model_dump_json(indent=2))
-        except OSError as error:
-            raise BadInput(f"{self.path}: cannot be written ({error.strerror}); name another with --output") from error
-
-    def read(self) -> dict[Cell, CellResult]:
-        """Every finished cell."""
-        if not self.results.exists():
-            return {}
-        found = (CellResult.model_validate_json(line) for line in self.results.read_text().splitlines())
-        return {result.cell: result for result in found}
-
-    def write(self, found: Mapping[Cell, CellResult]) -> None:
-        """Keep finished cells in place of those that were there."""
-        self.replace(self.results.name, "".join(f"{result.model_dump_json()}\n" for result in found.values()))
-
-    def replace(self, name: str, text: str) -> None:
-        """Write a file as a whole: a process that is killed leaves the old one."""
         fresh = self.path / f"{name}.new"
-        fresh.write_text(text)
-        os.replace(fresh, self.path / name)  # noqa: PTH105 - one step, also over a file that is there
+        try:
+            fresh.write_text(text, encoding="utf-8")
+            os.replace(fresh, self.path / name)  # noqa: PTH105 - one step, also over a file that is there
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    @property
+    def _runs(self) -> Path:
+        return self.path / "runs"
+
+    def _unwritable(self, error: OSError) -> BadInput:
+        return BadInput(
+            f"{self.path}: cannot be written ({error.strerror}); mend that, or name another folder with --output"
+        )

@@ -9,30 +9,33 @@ from rich.table import Table
 
 from crito.bench_figures import Figures, Interval
 
-_PER_RUN = ("mean", "gap", "prompt tokens", "calls target", "calls agents", "tokens in target", "tokens in agents", "s")
+_ROLES = ("target", "planner", "critic", "teacher", "student", "rewriter", "synthesizer", "judge")
 _WIDE = 10_000
 
 
-def print_figures(console: Console, found: Figures) -> None:
-    """Print the figures of a bench; the console is widened, so that lines are never folded."""
+def print_figures(console: Console, found: Figures, *, usd: bool = False) -> None:
+    """Print the figures of a bench, with US dollars where they are what the searches had to keep to.
+
+    The console is widened, so that lines are never folded.
+    """
     console.width = max(console.width, _WIDE)
-    for title, table in _tables(found):
+    for title, table in _tables(found, usd=usd):
         console.print(title, style="bold")
         console.print(table)
         console.print()
 
 
-def _tables(found: Figures) -> list[tuple[str, Table]]:
+def _tables(found: Figures, *, usd: bool) -> list[tuple[str, Table]]:
     tables = [
         ("Held-out score, half of its 95 % interval over seeds and test examples", _by_task(found)),
         (
             "Means over all runs: score, generalization gap, one use of the prompt, the search by role",
-            _by_preset(found),
+            _by_preset(found, usd=usd),
         ),
     ]
     if found.differences:
         reference = found.differences[0].preset
-        title = f"{reference} minus the others, paired over tasks and seeds, with a 95 % interval"
+        title = f"{reference} minus the others, paired by seed and test example, with a 95 % interval"
         tables.append((title, _differences(found)))
     return tables
 
@@ -44,18 +47,22 @@ def _by_task(found: Figures) -> Table:
     return _table(["preset", *tasks], rows)
 
 
-def _by_preset(found: Figures) -> Table:
+def _by_preset(found: Figures, *, usd: bool) -> Table:
+    roles = [role for role in _ROLES if any(role in s.calls for s in found.by_preset)]
     rows = [
         [
             s.preset,
             _score(s.score, s.interval),
             f"{s.gap:+.3f}",
-            *(f"{value:,.0f}" for value in (s.prompt_tokens, s.calls_target, s.calls_agents)),
+            *(f"{value:,.0f}" for value in (s.prompt_tokens, *(s.calls.get(role, 0.0) for role in roles))),
             *(f"{value:,.0f}" for value in (s.prompt_tokens_target, s.prompt_tokens_agents, s.seconds)),
+            *(["?" if s.usd is None else f"{s.usd:.4f}"] if usd else []),
         ]
         for s in found.by_preset
     ]
-    return _table(["preset", *_PER_RUN], rows)
+    calls = (f"calls {role}" for role in roles)
+    spent = ("tokens in target", "tokens in agents", "s", *(["USD"] if usd else []))
+    return _table(["preset", "mean", "gap", "prompt tokens", *calls, *spent], rows)
 
 
 def _differences(found: Figures) -> Table:

@@ -13,7 +13,7 @@ from crito.errors import BadInput
 from crito.prompt import Prompt
 from crito.task import Example, Splits, Task
 from crito.tools.datasets import read_examples, read_text
-from crito.tools.task_file import load_task
+from crito.tools.task_file import check_answers, load_task
 
 _SPEC, _YAML = "task.json", "TASK.yaml"
 _MODEL = "local/smollm2"
@@ -23,7 +23,7 @@ _SHAPE = f"{_SPEC} (description, labels, metric) with train, val and test.jsonl,
 class _Spec(BaseModel):
     """What task.json holds."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     description: str
     labels: tuple[str, ...] | None = None
     metric: str = "exact_match"
@@ -99,7 +99,7 @@ def _load(name: str, file: Path, model: str | None, agent_model: str | None) -> 
         output="answer",
         labels=spec.labels or (),
         metric=spec.metric,
-        splits=_splits(file.parent),
+        splits=_splits(file.parent, spec.labels),
         prompts={"main": Prompt.from_text(spec.description)},
         model=model or _MODEL,
         agent_model=agent_model or model or _MODEL,
@@ -115,11 +115,11 @@ def _spec(file: Path) -> _Spec:
         raise BadInput(f"{file}:{place} {first['msg']}; it must be {_SHAPE}") from error
 
 
-def _splits(folder: Path) -> Splits:
+def _splits(folder: Path, labels: Sequence[str] | None) -> Splits:
     """The rows as they stand: one that is in two splits would give answers away.
 
     Raises:
-        BadInput: It does, or a file is missing or broken.
+        BadInput: It does, its answer is not among the labels, or a file is missing or broken.
     """
     found: dict[str, tuple[Example, ...]] = {}
     homes: dict[str, str] = {}
@@ -128,5 +128,7 @@ def _splits(folder: Path) -> Splits:
         for example in loaded.examples:
             if homes.setdefault(example.id, split) != split:
                 raise BadInput(f"{loaded.places[example.id]}: stands in {homes[example.id]}.jsonl too; remove one")
+        if labels:
+            check_answers(loaded.examples, labels, loaded.places)
         found[split] = tuple(loaded.examples)
     return Splits(**found)

@@ -149,7 +149,7 @@ def _report(wanted: Bench, found: Sequence[CellResult], folder: BenchFolder, *, 
     if as_json:
         typer.echo(text)
     else:
-        print_figures(stdout(), shown)
+        print_figures(stdout(), shown, usd="usd" in wanted.limits)
         typer.echo(f"all cells: {folder.path / 'results.json'}")
 
 
@@ -184,9 +184,12 @@ def _listed(text: str, option: str) -> list[str]:
 
 def _seeds(text: str) -> tuple[int, ...]:
     try:
-        return tuple(dict.fromkeys(int(name) for name in _listed(text, "--seeds")))
+        seeds = tuple(dict.fromkeys(int(name) for name in _listed(text, "--seeds")))
     except ValueError:
         raise BadInput(f"--seeds {text}: must be whole numbers with commas between them, such as 0,1,2") from None
+    if min(seeds) < 0:
+        raise BadInput(f"--seeds {text}: {min(seeds)} is below 0; give whole numbers from 0 up, such as 0,1,2")
+    return seeds
 
 
 def _command(folders: Sequence[Path], given: Mapping[str, object]) -> str:
@@ -196,7 +199,21 @@ def _command(folders: Sequence[Path], given: Mapping[str, object]) -> str:
 
 
 def _make_importable(tasks: Mapping[str, Task], files: Mapping[str, Path]) -> None:
-    """Let a metric ``module:function`` be found beside its TASK.yaml."""
+    """Let a metric ``module:function`` be found beside its TASK.yaml.
+
+    Raises:
+        BadInput: Two tasks have modules of one name beside them, of which Python would load the first for both.
+    """
+    homes: dict[str, Path] = {}
     for name, task in tasks.items():
-        if ":" in task.metric:
-            sys.path.insert(0, os.fspath(files[name].resolve().parent))
+        module, is_import, _ = task.metric.partition(":")
+        folder = files[name].resolve().parent
+        if not is_import:
+            continue
+        sys.path.insert(0, os.fspath(folder))
+        beside = folder / module.split(".")[0]
+        if not beside.is_dir() and not beside.with_suffix(".py").is_file():
+            continue
+        other = homes.setdefault(beside.name, folder)
+        if other != folder:
+            raise BadInput(f"{files[name]}: metric {task.metric}: {other} has a module {beside.name} too; rename one")

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from crito.errors import BadInput
+from crito.labels import find_label
 
 if TYPE_CHECKING:
     from langchain_core.prompts import ChatPromptTemplate
@@ -170,10 +171,8 @@ class Prompt(BaseModel):
         """The label whose word an answer mentions first, whole and in either case; else the answer as it stands."""
         if not self.words:
             return text
-        said = "|".join(re.escape(word) for word in sorted(self.words.values(), key=len, reverse=True))
-        match = re.search(rf"(?<!\w)(?:{said})(?!\w)", text, re.IGNORECASE)
-        found = match[0].casefold() if match else None
-        return next((label for label, word in self.words.items() if word.casefold() == found), text)
+        found = find_label(text, tuple(self.words.values()))
+        return next((label for label, word in self.words.items() if word == found), text)
 
     def to_messages(self) -> list[dict[str, str]]:
         """The messages as they were scored, with the input's placeholders left open."""

@@ -88,16 +88,7 @@ MARS = Preset(
     source="MARS (2025)",
     about="A teacher questions, a critic judges the questions, a student rewrites; ten rounds at most.",
     kept=f"{_ON_TEST}; the teacher sees the failures; a worse prompt is not carried on",
-    stages=(
-        Stage(
-            name="dialogue",
-            operators=("socratic",),
-            count=3,
-            rounds=10,
-            patience=10,
-            share=1.0,
-        ),
-    ),
+    stages=(Stage(name="dialogue", operators=("socratic",), count=3, rounds=10, patience=10, share=1.0),),
     parents="incumbent",
     schedule="full",
     gate=False,
@@ -324,14 +315,14 @@ def preset(name: str) -> Preset:
     """
     if name in PRESETS:
         return PRESETS[name]
-    base, _, part = name.rpartition("-")
-    if base in PRESETS:
-        return without(PRESETS[base], part)
+    base = max((known for known in PRESETS if name.startswith(f"{known}-")), key=len, default=None)
+    if base is not None:
+        return without(PRESETS[base], name.removeprefix(f"{base}-"))
     raise BadInput(f"preset: there is no {name!r}{suggestion(name, PRESETS)}")
 
 
 _PARTS: Mapping[str, Mapping[str, object]] = {
-    "own_outputs": {"own_outputs": False},
+    "own-outputs": {"own_outputs": False},
     "repair": {"gate": False},
     "racing": {"schedule": "full"},
     "pareto": {"parents": "incumbent"},
@@ -354,7 +345,7 @@ def without(base: Preset, part: str) -> Preset:
     """A preset with one part switched off, for ablations.
 
     Raises:
-        BadInput: There is no such part, or nothing would be left.
+        BadInput: There is no such part, the preset does not have it, or nothing would be left.
     """
     known = dict.fromkeys((*_PARTS, *_OPERATORS_OF))
     if part not in known:
@@ -364,7 +355,10 @@ def without(base: Preset, part: str) -> Preset:
     stages = tuple(stage.model_copy(update={"operators": left}) for stage, left in kept if left)
     if not stages:
         raise BadInput(f"preset {base.name}: nothing is left of it without {part}")
-    return base.model_copy(update={"stages": stages, **_PARTS.get(part, {}), "name": f"{base.name}-{part}"})
+    bare = base.model_copy(update={"stages": stages, **_PARTS.get(part, {})})
+    if bare == base:
+        raise BadInput(f"preset {base.name}: has no part {part!r} to switch off; leave it out")
+    return bare.model_copy(update={"name": f"{base.name}-{part}"})
 
 
 def check_preset(preset: Preset, task: Task) -> None:

@@ -45,8 +45,10 @@ def probe(task: Task, examples: Sequence[Example], count: int) -> Probe:
         count: How many variants; there may be fewer.
 
     Raises:
-        BadInput: Variants are wanted, and nothing of the prompt may be changed.
+        BadInput: Variants are wanted, and nothing of the prompt may be changed, or the scoring is calibrated.
     """
+    if count and task.scoring == "calibrated":
+        raise BadInput("robustness: is told of answers without calibration; use scoring: likelihood for it")
     made = variants(_main(task)[1], labels=task.labels, seed=task.seed, count=count)
     if count and not made:
         raise BadInput(

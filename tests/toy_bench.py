@@ -34,8 +34,11 @@ def result(preset: str = "default", task: str = "a", seed: int = 0, **fields: An
         "val_score": 0.6,
         "test_score": sum(scores.values()) / len(scores),
         "prompt_tokens": 50.0,
-        "target": Cost(calls=90, tokens_in=900, tokens_out=90),
-        "agents": Cost(calls=10, tokens_in=100, tokens_out=10),
+        "costs": {
+            "target": Cost(calls=90, tokens_in=900, tokens_out=90, usd=0.02),
+            "critic": Cost(calls=4, tokens_in=40, tokens_out=4, usd=0.01),
+            "rewriter": Cost(calls=6, tokens_in=60, tokens_out=6, usd=0.01),
+        },
         "seconds": 2.0,
         "stopped": "",
     }

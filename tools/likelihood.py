@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 _PIECE = re.compile(r"\d|[^\W\d_]+|\S")
 """Where tokenizers split at the latest: after a word, a sign and, in many of them, every digit."""
 _LEAST = 1e-9
-"""No label is less likely than this, so that every quotient and logarithm is finite."""
+"""No listed token is less likely than this, so that every quotient and logarithm is finite."""
 
 
 def label_tokens(labels: Sequence[str]) -> dict[str, str]:
@@ -32,8 +32,8 @@ def label_probabilities(first_token: Mapping[str, float], labels: Sequence[str])
 
     A token supports the one label that begins with it; white space around it and case do not count. A label's
     probability is the sum over its tokens, divided by the sum over all labels. A label without a token is less likely
-    than every token that was seen, so it gets the smallest probability among them. Without any support all labels are
-    equally likely.
+    than every token that was listed, and has a part at most of what the listed ones leave: it gets half of the smaller
+    of both. Without any support all labels are equally likely.
 
     Args:
         first_token: Natural log-probabilities by token text, as in ``ModelReply.first_token``.
@@ -49,7 +49,8 @@ def label_probabilities(first_token: Mapping[str, float], labels: Sequence[str])
         label = tokens.get(_folded(token))
         if label is not None:
             support[label] += probability
-    floor = min(seen.values(), default=_LEAST)
+    rest = max(1 - math.fsum(seen.values()), _LEAST)
+    floor = min(min(seen.values(), default=1.0), rest) / 2
     return _normalised({label: value or floor for label, value in support.items()})
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from crito.errors import BadInput, CritoError
+from crito.labels import find_label
 from crito.protocols import Metric, Output
 from crito.task import Example, Score, Task
 from crito.tools import judge, text_metrics
@@ -160,7 +161,7 @@ async def try_metric(metric: Metric, task: Task) -> None:
 def parse(task: Task, text: str) -> str | None:
     """The answer as the task's metric sees it: the label or number found, else the stripped text; None for nothing."""
     if task.metric == "label":
-        return text_metrics.find_label(text, task.labels) if task.labels else None
+        return find_label(text, task.labels) if task.labels else None
     if task.metric == "numeric":
         return text_metrics.find_number(text)
     return text.strip() or None

@@ -93,6 +93,23 @@ def guess_metric(examples: Sequence[Example]) -> str:
     return "label" if len(distinct) <= MOST_STRATA and len(examples) >= 3 * len(distinct) else "exact_match"
 
 
+def check_answers(examples: Sequence[Example], labels: Sequence[str], places: Mapping[str, str]) -> None:
+    """Refuse right answers that are no label.
+
+    Args:
+        examples: Rows of data.
+        labels: The possible answers.
+        places: Where each row stands, by the example's id.
+
+    Raises:
+        BadInput: The first such row, with the label that may be meant.
+    """
+    odd = next((example for example in examples if example.expected not in labels), None)
+    if odd is not None:
+        hint = suggestion(str(odd.expected), labels)
+        raise BadInput(f"{places[odd.id]}: {odd.expected!r} is not among the labels{hint}")
+
+
 def _load(source: str, folder: Path, spec: TaskFile) -> Loaded:
     path = source if source.startswith("hf://") else folder / source
     return read_examples(path, spec.inputs, spec.output, limit=spec.max_examples, seed=spec.seed)
@@ -129,13 +146,15 @@ def _checked(
         logger("crito.data").warning(f"{place}: rows that repeat an earlier one are left out", rows=repeated)
     metric = _metric(spec, examples, place)
     places = {example: where for part in parts.values() for example, where in part.places.items()}
+    labels = _labels(spec, metric, examples, places, place)
+    _check_words(prompt, labels, place)
     return Task(
         name=name,
         description=spec.description,
         requirements=spec.requirements,
         inputs=tuple(spec.inputs),
         output=spec.output or "output",
-        labels=_labels(spec, metric, examples, places, place),
+        labels=labels,
         metric=metric,
         scoring=spec.scoring,
         splits=_splits(spec, parts, place, allow_few=allow_few),
@@ -193,10 +212,7 @@ def _labels(
     if unused is not None:
         hint = suggestion(unused, sorted(seen)[:MOST_STRATA])
         raise BadInput(f"{place}: labels: {unused!r} never occurs in the data's {spec.output!r}{hint}")
-    odd = next((example for example in examples if example.expected not in spec.labels), None)
-    if odd is not None:
-        hint = suggestion(str(odd.expected), spec.labels)
-        raise BadInput(f"{places[odd.id]}: {odd.expected!r} is not among the labels{hint}")
+    check_answers(examples, spec.labels, places)
     return spec.labels
 
 
@@ -259,6 +275,23 @@ def _check_placeholders(prompt: Prompt, inputs: Sequence[str], place: str) -> No
         absent = next((name for name in inputs if name not in demo.inputs), None)
         if absent is not None:
             raise BadInput(f"{place}: prompt: demos[{index}] has no input {absent!r}; add it")
+
+
+def _check_words(prompt: Prompt, labels: Sequence[str], place: str) -> None:
+    """Refuse words by which an answer cannot be read as one label; more words than labels do no harm."""
+    if not prompt.words:
+        return
+    unsaid = next((label for label in labels if label not in prompt.words), None)
+    if unsaid is not None:
+        raise BadInput(f"{place}: prompt.words: label {unsaid!r} has no word; give it one, such as itself")
+    labels_by_word: dict[str, str] = {}
+    for label, word in prompt.words.items():
+        if word != word.strip() or not word:
+            cure = "give it one without white space around it"
+            raise BadInput(f"{place}: prompt.words: label {label!r} has the word {word!r}; {cure}")
+        other = labels_by_word.setdefault(word.casefold(), label)
+        if other != label:
+            raise BadInput(f"{place}: prompt.words: {other!r} and {label!r} have one word, {word!r}; change one")
 
 
 def _can_freeze(prompt: Prompt, mark: str) -> bool:

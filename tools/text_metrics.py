@@ -12,6 +12,7 @@ from typing import Any
 import json_repair
 
 from crito.errors import BadInput
+from crito.labels import find_label
 from crito.task import Score
 
 _SHOWN = 80  # characters of a text that feedback quotes
@@ -27,16 +28,6 @@ def shorten(text: str) -> str:
     """The text on one line, cut for quoting."""
     line = " ".join(text.split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
-
-
-def find_label(text: str, labels: Sequence[str]) -> str | None:
-    """The first label that the text mentions as a word of its own; of two at one place the longer one."""
-    by_length = sorted(labels, key=len, reverse=True)
-    pattern = "|".join(re.escape(label) for label in by_length)
-    match = re.search(rf"(?<!\w)(?:{pattern})(?!\w)", text, re.IGNORECASE)
-    if match is None:
-        return None
-    return next((label for label in by_length if label.casefold() == match[0].casefold()), match[0])
 
 
 def find_number(text: str) -> str | None:

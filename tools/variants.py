@@ -1,7 +1,7 @@
 """Other ways to write the same prompt, made by code: what it is worth should not depend on them.
 
 The kinds follow PromptSuite's perturbations, as far as they need no model. Placeholders, labels, the words for them,
-demonstrations and whatever is frozen stay as they are.
+demonstrations, whatever stands in quotes, backticks or braces, and whatever is frozen stay as they are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _TRIES = 4
 _WORDS_PER_TYPO = 12
 _ORDERED = "steps"
 """The section whose atoms mean something else in another order."""
-_PLACEHOLDER = r"\{\{?\w+\}?\}"
+_BRACES = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
+"""Placeholders, and JSON of three levels."""
+_VERBATIM = (_BRACES, r'"[^"\n]*"', "“[^”]*”", "`[^`]+`")
+"""What an answer may have to hold as it is written."""
 _CUE = re.compile(r"\n+\w+(?: \w+)?:\s*\Z")
 _CUES = ("", "\n\nAnswer:", "\nOutput:", "\n\nResponse:")
 New = str | Callable[[re.Match[str]], str]
@@ -93,20 +96,21 @@ def variants(prompt: Prompt, *, labels: Sequence[str] = (), seed: int, count: in
 
 
 class _Kept:
-    """What no change of a text may touch: placeholders, labels, the words for them, and whatever is frozen."""
+    """What no change of a text may touch: labels, the words for them, and what is verbatim or frozen."""
 
     def __init__(self, prompt: Prompt, labels: Sequence[str]) -> None:
         self.frozen = prompt.frozen
         named = sorted({*labels, *prompt.words.values()}, key=len, reverse=True)
-        spans = [_PLACEHOLDER, *(re.escape(mark) for mark in prompt.frozen)]
-        spans += [rf"(?<!\w){re.escape(name)}(?!\w)" for name in named if name]
-        self._spans = re.compile("|".join(spans), re.IGNORECASE)
+        marks = [re.escape(mark) for mark in prompt.frozen]
+        marks += [rf"(?<!\w){re.escape(name)}(?!\w)" for name in named if name]
+        # Each kind by itself: a span that begins in one of another kind is found as well.
+        spans = (*_VERBATIM, "|".join(marks)) if marks else _VERBATIM
+        self._spans = [re.compile(span, re.IGNORECASE) for span in spans]
 
     def touched(self, match: re.Match[str]) -> bool:
         """Whether a match lies on something that is kept."""
-        return any(
-            match.start() < kept.end() and kept.start() < match.end() for kept in self._spans.finditer(match.string)
-        )
+        kept = (found for span in self._spans for found in span.finditer(match.string))
+        return any(match.start() < found.end() and found.start() < match.end() for found in kept)
 
     def replace(self, pattern: str, new: New, text: str) -> str:
         """The text with every match replaced that touches nothing that is kept."""

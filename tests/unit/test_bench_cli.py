@@ -2,6 +2,7 @@ import io
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_json_is_one_object_with_all_cells_and_nothing_else_on_stdout(folder: Pa
     said = json.loads(got.stdout)
     assert said == json.loads(Path("out/results.json").read_text())
     assert set(said) == {"terms", "by_task", "by_preset", "differences", "cells"}
-    assert said["cells"][0]["target"]["calls"] > 0
+    assert said["cells"][0]["costs"]["target"]["calls"] > 0
     assert "of 1" not in got.stderr
 
 
@@ -78,6 +79,7 @@ def test_progress_tells_which_cell_of_how_many_and_how_long_it_takes(folder: Pat
         (("--calls", "150", "--presets", "defualt"), "did you mean 'default'?"),
         (("--calls", "150", "--presets", ","), "--presets: names nothing"),
         (("--calls", "150", "--tasks", "aa"), "did you mean 'a'?"),
+        (("--calls", "150", "--seeds", "0,-1"), "--seeds 0,-1: -1 is below 0"),
         (("--calls", "150", "--seeds", "0,x"), "--seeds 0,x: must be whole numbers"),
         (("--calls", "3"), "task a: "),
         (("--calls", "150", "--parallel", "0"), "--parallel"),
@@ -85,6 +87,18 @@ def test_progress_tells_which_cell_of_how_many_and_how_long_it_takes(folder: Pat
 )
 def test_bad_input_is_one_line_before_anything_is_written(folder: Path, options: tuple[str, ...], words: str) -> None:
     assert words in refused(data_folder(folder, "a"), *COMMON, *options)
+
+
+def test_metric_modules_of_one_name_in_two_places_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [*sys.path])
+    data = data_folder(folder, "a", "b")
+    for name in ("a", "b"):
+        spec = data / name / "task.json"
+        spec.write_text(json.dumps({**json.loads(spec.read_text()), "metric": "toy_exactness:score"}))
+        (data / name / "toy_exactness.py").write_text("def score(output, example): return 1.0\n")
+    said = refused(data, *COMMON, "--calls", "150")
+    assert f"{data}/b/task.json: metric toy_exactness:score: {data.resolve()}/a has a module toy_exactness too" in said
+    assert "rename one" in said
 
 
 def test_a_folder_with_another_bench_is_refused(folder: Path) -> None:
@@ -135,7 +149,7 @@ def test_an_interrupt_stops_after_the_step_and_the_same_command_goes_on(
 
 
 def test_presets_are_listed_with_their_settings() -> None:
-    assert "default" in crito("presets").stdout.splitlines()
+    assert crito("presets").stdout.startswith("default: at most ")
     listed = json.loads(crito("presets", "--json").stdout)
     assert "default" in [preset["name"] for preset in listed]
     assert "alpha" in listed[0]

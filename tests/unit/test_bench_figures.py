@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from crito.bench_cells import CellResult
 from crito.bench_figures import figures, resampled
 from crito.bench_plot import plot
 from crito.bench_report import print_figures
 from crito.errors import BadInput
+from crito.trace import Cost
 from tests.toy_bench import result
 
 
-def shown(*cells: object) -> str:
+def shown(*cells: CellResult, usd: bool = False) -> str:
     screen = io.StringIO()
-    print_figures(Console(file=screen, width=40, highlight=False, markup=False), figures([*cells]))  # type: ignore[list-item]
+    print_figures(Console(file=screen, width=40, highlight=False, markup=False), figures(cells), usd=usd)
     return screen.getvalue()
 
 
@@ -62,22 +64,53 @@ def test_a_preset_is_a_mean_over_tasks_with_gap_and_spend_by_role() -> None:
     cells = [result(task="a", test_score=0.2, val_score=0.5), result(task="b", test_score=0.8, val_score=0.9)]
     found = figures(cells).by_preset[0]
     assert [found.score, found.gap] == pytest.approx([0.5, 0.2])
-    assert (found.calls_target, found.calls_agents, found.tokens) == (90, 10, 1100)
-    assert (found.prompt_tokens, found.prompt_tokens_target, found.seconds, found.runs) == (50, 900, 2, 2)
+    assert (found.calls, found.tokens) == ({"target": 90, "critic": 4, "rewriter": 6}, 1100)
+    assert found.usd == pytest.approx(0.04)
+    assert (found.prompt_tokens_target, found.prompt_tokens_agents) == (900, 100)
+    assert (found.prompt_tokens, found.seconds, found.runs) == (50, 2, 2)
 
 
-def test_differences_are_paired_over_task_and_seed_against_default() -> None:
-    levels = {"a": 0.2, "b": 0.9}
+def test_a_role_that_one_run_did_not_ask_counts_as_no_call_of_it() -> None:
+    cells = [result(), result(seed=1, costs={"target": Cost(calls=50), "critic": Cost(calls=8, usd=None)})]
+    found = figures(cells).by_preset[0]
+    assert found.calls == {"target": 70, "critic": 6, "rewriter": 3}
+    assert found.usd is None
+
+
+def levels(share: float, number: int = 200) -> dict[str, float]:
+    """So many examples, every other of which is easy, with their scores."""
+    return {str(at): min(1.0, share + 0.5 * (at % 2)) for at in range(number)}
+
+
+def test_differences_are_paired_by_seed_and_example_against_default() -> None:
     cells = [
-        result(preset, task, seed, test_score=level - (0.1 if preset == "lean" else 0.0))
+        result(preset, task, seed, scores=levels(share - (0.1 if preset == "lean" else 0.0)))
         for preset in ("lean", "default")
-        for task, level in levels.items()
+        for task, share in {"a": 0.1, "b": 0.5}.items()
         for seed in range(5)
     ]
     (found,) = figures(cells).differences
     assert (found.preset, found.other, found.pairs) == ("default", "lean", 10)
     assert found.difference == pytest.approx(0.1)
-    assert found.interval[1] - found.interval[0] < 0.2  # unpaired it would be as wide as the tasks differ
+    assert found.interval[0] < 0.1 < found.interval[1]
+    assert found.interval[1] - found.interval[0] < 0.05  # unpaired it would be as wide as the examples differ
+
+
+def test_the_interval_of_a_difference_is_as_wide_as_few_shared_examples_make_it() -> None:
+    rng = np.random.default_rng(2)
+    covered = 0
+    for _ in range(40):
+        gain = rng.choice([-1.0, 0.0, 1.0], 25)  # of an example, alike for all seeds; 0 on average
+        cells = [result("default", seed=s, scores={str(i): 0.5 + g / 2 for i, g in enumerate(gain)}) for s in range(5)]
+        cells += [result("lean", seed=s, scores={str(i): 0.5 for i in range(25)}) for s in range(5)]
+        low, high = figures(cells).differences[0].interval
+        covered += low <= 0.0 <= high
+    assert covered >= 36  # the five seeds are alike: their differences alone would make an interval of no width
+
+
+def test_a_difference_leaves_out_examples_that_one_of_both_did_not_answer() -> None:
+    cells = [result("default", scores={"x": 1.0, "y": 0.0}), result("lean", scores={"x": 0.5})]
+    assert figures(cells).differences[0].difference == pytest.approx(0.5)
 
 
 def test_without_default_the_first_preset_is_the_reference() -> None:
@@ -90,6 +123,14 @@ def test_the_tables_have_every_preset_and_task_and_are_never_folded() -> None:
     assert "a_task_with_a_long_name" in said
     assert "default minus the others" in said
     assert "…" not in said
+
+
+def test_the_table_has_calls_by_role_and_dollars_where_they_are_the_limit() -> None:
+    assert "calls target  calls critic  calls rewriter" in shown(result())
+    assert "USD" not in shown(result())
+    dear, unknown = result(), result(costs={"target": Cost(usd=None)})
+    assert shown(dear, usd=True).splitlines()[6].split()[-1] == "0.0400"
+    assert shown(unknown, usd=True).splitlines()[6].split()[-1] == "?"
 
 
 def test_one_preset_has_no_table_of_differences() -> None:

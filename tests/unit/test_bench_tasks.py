@@ -81,12 +81,27 @@ def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [('{"labels": []}', "description"), ("{", "task.json"), ("[]", "task.json")]
+    ("text", "words"),
+    [
+        ('{"labels": []}', "description"),
+        ("{", "task.json"),
+        ("[]", "task.json"),
+        ('{"description": "x", "lables": []}', "lables"),
+    ],
 )
 def test_a_broken_description_is_refused(tmp_path: Path, text: str, words: str) -> None:
     folder = data_folder(tmp_path, "a")
     (folder / "a" / "task.json").write_text(text)
     assert words in refused(folder)
+
+
+def test_an_answer_that_is_no_label_is_refused_with_its_line(tmp_path: Path) -> None:
+    folder = data_folder(tmp_path, "a")
+    with (folder / "a" / "val.jsonl").open("a") as file:
+        file.write(f"\n{json.dumps({'input': 'Hello', 'expected': 'biling'})}")
+    said = refused(folder)
+    assert "val.jsonl line 14: 'biling' is not among the labels" in said
+    assert "did you mean 'billing'?" in said
 
 
 def test_a_row_in_two_splits_is_refused(tmp_path: Path) -> None:

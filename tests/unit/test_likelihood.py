@@ -59,9 +59,17 @@ def test_the_tokens_of_a_label_add_up() -> None:
     assert label_probabilities(first, LABELS) == pytest.approx({"billing": 0.5, "shipping": 0.25, "account": 0.25})
 
 
-def test_a_label_that_was_not_seen_gets_the_smallest_probability_that_was() -> None:
-    found = label_probabilities(logs(bill=0.6, ship=0.3, the=0.1), LABELS)
-    assert found == pytest.approx({"billing": 0.6, "shipping": 0.3, "account": 0.1})
+@pytest.mark.parametrize(("other", "floor"), [(0.2, 0.05), (0.25, 0.025)])
+def test_a_label_that_was_not_seen_gets_half_of_the_least_that_was_or_of_what_is_left(
+    other: float, floor: float
+) -> None:
+    found = label_probabilities(logs(bill=0.6, ship=other, the=0.1), LABELS)
+    assert found["account"] / found["billing"] == pytest.approx(floor / 0.6)
+
+
+def test_a_label_seen_as_the_rarest_token_is_likelier_than_one_that_was_not_seen() -> None:
+    found = label_probabilities(logs(the=0.6, bill=0.01), LABELS)
+    assert found["billing"] > found["shipping"] == found["account"]
 
 
 def test_labels_are_equally_likely_where_nothing_was_seen() -> None:
@@ -70,7 +78,7 @@ def test_labels_are_equally_likely_where_nothing_was_seen() -> None:
 
 def test_no_label_is_impossible() -> None:
     found = label_probabilities({"bill": -0.1, "ship": -9999.0}, LABELS)
-    assert 0 < found["shipping"] == found["account"] < 1e-8
+    assert 0 < found["account"] < found["shipping"] < 1e-8
 
 
 @given(st.dictionaries(st.sampled_from([" bill", "Ship", "acc", "s", "the", "", "\x00"]), st.floats(-1e4, 0.0)))

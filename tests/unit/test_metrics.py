@@ -7,12 +7,13 @@ import types
 import pytest
 
 from crito.errors import BadInput, CallFailed
+from crito.labels import find_label
 from crito.prompt import Prompt
 from crito.protocols import ModelReply, ModelRequest, Output
 from crito.task import Example, Score, Splits, Task
 from crito.tools.judge import Judge
 from crito.tools.metrics import parse, resolve_metric, score, try_metric
-from crito.tools.text_metrics import find_label, find_number
+from crito.tools.text_metrics import find_number
 
 LABELS = ("sports", "world", "world news")
 

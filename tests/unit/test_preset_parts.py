@@ -24,7 +24,7 @@ def test_a_part_can_be_switched_off_by_name() -> None:
 @pytest.mark.parametrize(
     ("part", "changed"),
     [
-        ("own_outputs", {"own_outputs": False}),
+        ("own-outputs", {"own_outputs": False}),
         ("repair", {"gate": False}),
         ("racing", {"schedule": "full"}),
         ("pareto", {"parents": "incumbent"}),
@@ -72,6 +72,19 @@ def test_no_other_preset_takes_a_last_look(name: str) -> None:
 def test_a_part_that_does_not_exist_is_refused_with_the_one_that_was_meant() -> None:
     with pytest.raises(BadInput, match=r"preset default: there is no part 'socratc'.*socratic"):
         preset("default-socratc")
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("mars", "repair"), ("mars", "sweep"), ("lean", "confirmation"), ("evoprompt-ga", "racing")]
+)
+def test_a_part_that_a_preset_does_not_have_is_refused(name: str, part: str) -> None:
+    with pytest.raises(BadInput, match=f"preset {name}: has no part '{part}' to switch off"):
+        preset(f"{name}-{part}")
+
+
+def test_presets_and_parts_may_have_names_of_several_words() -> None:
+    assert not preset("default-own-outputs").own_outputs
+    assert not preset("evoprompt-ga-own-outputs").own_outputs
 
 
 def test_a_preset_of_nothing_is_refused() -> None:

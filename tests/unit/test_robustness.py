@@ -121,6 +121,13 @@ async def test_likelihood_gives_posix_too(tmp_path: Path) -> None:
     assert found.posix > 0
 
 
+def test_calibrated_scoring_is_refused_where_variants_are_wanted() -> None:
+    task = make_task(metric="label", labels=("billing", "shipping"), scoring="calibrated")
+    with pytest.raises(BadInput, match="use scoring: likelihood"):
+        probe(task, EXAMPLES, 3)
+    assert probe(task, EXAMPLES, 0).variants == ()
+
+
 @pytest.mark.parametrize(
     ("robustness", "prompt", "calls", "words"),
     [

@@ -143,6 +143,26 @@ def test_what_does_not_fit_together_is_named(tmp_path: Path, more: str, message:
     assert problem(folder(tmp_path, more)).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("{account: a, billing: b}", "label 'shipping' has no word; give it one"),
+        ("{account: a, billing: b, shipping: ''}", "label 'shipping' has the word ''; give it one"),
+        ("{account: a, billing: ' b', shipping: c}", "label 'billing' has the word ' b'; give it one"),
+        ("{account: a, billing: b, shipping: A}", "'account' and 'shipping' have one word, 'A'; change one"),
+    ],
+)
+def test_words_that_are_not_one_for_each_label_are_refused(tmp_path: Path, words: str, message: str) -> None:
+    more = f"prompt: {{sections: {{task: Route.}}, words: {words}}}\n"
+    assert problem(folder(tmp_path, more)).startswith(f"TASK.yaml: prompt.words: {message}")
+
+
+def test_words_for_all_labels_reach_the_prompt(tmp_path: Path) -> None:
+    words = {"account": "a", "billing": "the bill", "shipping": "c"}
+    more = f"prompt: {{sections: {{task: Route.}}, words: {json.dumps(words)}}}\n"
+    assert load_task(folder(tmp_path, more)).prompts["main"].words == words
+
+
 def test_an_output_among_the_inputs_is_refused(tmp_path: Path) -> None:
     path = folder(tmp_path)
     path.write_text(LEAST.replace("[message]", "[message, team]"))

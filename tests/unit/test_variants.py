@@ -79,6 +79,16 @@ def test_what_is_frozen_by_its_path_is_not_touched_while_the_rest_is(frozen: str
         assert sum(kept in body for body in bodies) == len(prompts), kind
 
 
+@pytest.mark.parametrize(
+    "verbatim",
+    ['"Answer. Nothing else:"', "`return. Nothing: else`", '{"team": {"name": Words. More: words}}', "“Sorry. Never:”"],
+)
+def test_what_stands_in_quotes_backticks_or_braces_is_not_touched(verbatim: str) -> None:
+    found = made(Prompt.from_text(f"Choose carefully. Write this: {verbatim} when nothing else fits."))
+    assert {"typos", "white_space", "punctuation"} <= set(found)
+    assert all(verbatim in prompt.sections[0].body for prompts in found.values() for prompt in prompts)
+
+
 def test_a_frozen_text_is_not_touched() -> None:
     found = made(PROMPT.model_copy(update={"frozen": ("should answer. Choose",)}))
     assert "typos" in found
