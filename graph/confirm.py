@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from langgraph.runtime import Runtime
 
 from crito.errors import BudgetExhausted
+from crito.graph.allowance import verdict_reserve
 from crito.graph.deps import Deps
 from crito.graph.operators.demonstrations import shown_ids
 from crito.graph.state import RunState
-from crito.memory.selection import levels, survivors
+from crito.memory.selection import costs, levels, survivors
 from crito.records import Candidate
 from crito.task import Example
+from crito.tools.meter import Spend
 
 _EXAMPLES = 40
 """Training examples that each finalist answers at most."""
@@ -43,10 +45,25 @@ async def confirm(state: RunState, runtime: Runtime[Deps]) -> RunState:
             return {}  # what was found on validation examples stands
     score = levels(deps.archive, finalists, [*deps.val, *fresh])
     best = max(finalists, key=lambda c: (score[c], c == incumbent))
-    if best == incumbent:
+    if best == incumbent or not _fits_verdict(deps, incumbent, best):
         return {}
     deps.notify({"event": "best", "candidate": best, "score": deps.archive.mean(best, deps.val)})
     return {"incumbent": best}
+
+
+def _fits_verdict(deps: Deps, incumbent: str, best: str) -> bool:
+    """Whether the verdict on a new best fits into what is left; if it does, that much is kept back from now on."""
+    kept, wanted = (_verdict_of(deps, candidate) for candidate in (incumbent, best))
+    deps.ledger.meter.keep_for_verdict(wanted)
+    if deps.ledger.meter.lacking() is None:
+        return True
+    deps.ledger.meter.keep_for_verdict(kept)
+    return False
+
+
+def _verdict_of(deps: Deps, candidate: str) -> Spend:
+    used = sum(sum(costs(deps.archive, c, deps.val)) for c in (deps.seed, candidate))
+    return verdict_reserve(deps.verdict, len(deps.test) * deps.task.repeats, used)
 
 
 def confirm_calls(deps: Deps, total: int) -> int:

@@ -178,3 +178,15 @@ async def test_a_fifth_of_the_calls_is_kept_back_at_most_and_none_where_it_would
 ) -> None:
     async with looking(tmp_path, finalists=finalists, train=make_examples(train, "train")) as deps:
         assert confirm_calls(deps, total) == calls
+
+
+@pytest.mark.parametrize(("tokens", "kept"), [(100_000, False), (2_000, True)])
+async def test_a_finalist_whose_verdict_would_not_fit_is_not_taken(tmp_path: Path, tokens: int, kept: bool) -> None:
+    async with looking(tmp_path, budget=Budget(calls=200, tokens=tokens)) as deps:
+        best, other = await member(deps, val=6, train=6), await member(deps, val=5, train=12)
+        outcomes = (deps.archive.outcome(other.id, example.id) for example in deps.val)
+        long = [o.model_copy(update={"usage": o.usage.model_copy(update={"tokens_in": 400})}) for o in outcomes if o]
+        await deps.archive.record(long)
+        update = await looked(deps, best.id, other)
+        assert (update == {}) is kept
+        assert deps.ledger.meter.lacking() is None
