@@ -11,6 +11,7 @@ from crito.protocols import Metric, Target
 from crito.records import Candidate, Outcome
 from crito.task import Example
 from crito.tools.metrics import score
+from crito.tools.tally import count
 
 
 class Evaluator:
@@ -47,8 +48,11 @@ class Evaluator:
         errors = [error for error in results if isinstance(error, BaseException)]
         if errors:
             raise next((e for e in errors if not isinstance(e, BudgetExhausted)), errors[0])
-        found = (self._archive.outcome(candidate.id, example.id, sample) for example in examples)
-        return [outcome for outcome in found if outcome is not None]
+        known = (self._archive.outcome(candidate.id, example.id, sample) for example in examples)
+        found = [outcome for outcome in known if outcome is not None]
+        for outcome in found:
+            count(outcome.usage)
+        return found
 
     def _known(self, candidate: Candidate, example: Example, sample: int) -> bool:
         """Answered before, or refused by the provider as impossible: that would be refused again."""
@@ -59,7 +63,7 @@ class Evaluator:
         base = Outcome(candidate=candidate.id, example=example.id, sample=sample)
         try:
             output = await self._target.run(candidate.prompts, example.inputs, sample=sample)
-            result = await score(self._metric, output, example)
+            result = await score(self._metric, output.model_copy(update={"sample": sample}), example)
         except CallFailed as failure:
             outcome = base.model_copy(update={"error": f"{failure.kind}: {failure}"})
         else:

@@ -89,7 +89,8 @@ def measured(cell: Cell, result: Result, path: Path) -> CellResult:
     finally:
         database.dispose()
     tests = task.splits.test
-    values = archive.values(verdict.best, tests, inputs=task.splits.val)  # calibrated as the verdict is
+    divisors = archive.marginal(verdict.best, task.splits.val)  # as in the verdict
+    values = archive.values(verdict.best, tests, divisors=divisors)
     scores = {example.id: value for example, value in zip(tests, values, strict=True) if value is not None}
     return CellResult(
         **cell._asdict(),

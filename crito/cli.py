@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 from crito.cli_bench import register
 from crito.errors import BadInput, CritoError, Interrupted
 from crito.place import DATABASE, resume_command
-from crito.prompt_files import check_folder, check_output, export, save, written
+from crito.prompt_files import check_folder, check_output, export, note_calibration, save, written
 
 if TYPE_CHECKING:
     from crito.result import Result
@@ -263,6 +263,7 @@ def show(
     if found.result is not None and (prompt or messages):
         best = found.result.prompt
         export(best, output)
+        note_calibration(best, "--messages" if messages else "--prompt")
         _print_json(best.to_messages()) if messages else typer.echo(best.to_text())
     elif found.result is not None:
         _finish(found.result, db, output, as_json=as_json)

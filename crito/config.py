@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
 
 from crito.errors import BadInput
-from crito.prompt import Demo, Layout, Section
+from crito.prompt import Demo, Divisor, Layout, Section
 from crito.task import Budget, Scoring
 
 _PLACEHOLDER_NAME = re.compile(r"[A-Za-z_]\w*")
@@ -46,6 +46,7 @@ class PromptForm(_Keys):
     Attributes:
         template: The message that carries the inputs; None for one line per input.
         words: The word that the model is asked to say for a label, by label.
+        calibration: What the probability of each label is to be divided by, with ``scoring: calibrated``.
     """
 
     sections: tuple[Section, ...] = ()
@@ -54,6 +55,7 @@ class PromptForm(_Keys):
     template: Annotated[str, Field(min_length=1)] | None = None
     frozen: tuple[str, ...] = ()
     words: dict[str, str] = {}
+    calibration: dict[str, Divisor] = {}
 
     @field_validator("sections", mode="before")
     @classmethod

@@ -43,7 +43,10 @@ def apply(prompt: Prompt, patch: Patch) -> Prompt:
     result = prompt
     for edit in patch.edits:
         result = _apply_one(result, edit)
-    return _keep_frozen(prompt, result)
+    result = _keep_frozen(prompt, result)
+    if result.calibration and result.fingerprint != prompt.fingerprint:
+        return result.model_copy(update={"calibration": {}})
+    return result
 
 
 def diff(old: Prompt, new: Prompt) -> Patch:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from crito.patch import Patch
 
 Role = Literal["system", "user", "assistant"]
+Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _FIELD = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}")
 _SECTION_NAME = re.compile(r"(?!(?:demos|layout|template|words)\Z|layout\.)[^\[\]]+")
 """Names that a path can mean: the other parts of a prompt and list indices are taken."""
@@ -80,6 +81,9 @@ class Prompt(BaseModel):
         frozen: Paths (``task``, ``rules[0]``) or literal texts that no edit may change.
         words: The word that the model is asked to say for a label, by label. Demonstrations show the words;
             :meth:`read` gives the labels back.
+        calibration: What the probability of each label is to be divided by before the likeliest is taken, as
+            :meth:`pick` does; empty for none. It holds for this prompt and the model that it was estimated with: an
+            edit leaves it out. The model does not see it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -89,6 +93,7 @@ class Prompt(BaseModel):
     template: str = Field(default="{input}", min_length=1)
     frozen: tuple[str, ...] = ()
     words: dict[str, str] = {}
+    calibration: dict[str, Divisor] = Field(default={}, exclude_if=lambda divisors: not divisors)
 
     @classmethod
     def from_text(cls, text: str, *, inputs: Sequence[str] = ("input",), frozen: Sequence[str] = ()) -> Prompt:
@@ -128,8 +133,8 @@ class Prompt(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that name what the model sees (``frozen`` marks do not count)."""
-        unseen: dict[str, Any] = {"frozen": True, "demos": {"__all__": {"example_id"}}}
+        """Twelve hexadecimal digits that name what the model sees: neither ``frozen`` marks nor ``calibration``."""
+        unseen: dict[str, Any] = {"frozen": True, "calibration": True, "demos": {"__all__": {"example_id"}}}
         if not self.words:
             unseen["words"] = True  # a prompt keeps the name that it had before there were words
         canonical = self.model_dump_json(exclude=unseen)
@@ -173,6 +178,20 @@ class Prompt(BaseModel):
             return text
         found = find_label(text, tuple(self.words.values()))
         return next((label for label, word in self.words.items() if word == found), text)
+
+    def pick(self, probabilities: Mapping[str, float]) -> str:
+        """The label to take, by the probability of each: the likeliest after calibration; of equals the first.
+
+        Args:
+            probabilities: By label (not by its word), such as the share of its first token among those of all labels.
+
+        Raises:
+            BadInput: There are divisors, but none for one of these labels.
+        """
+        absent = [label for label in probabilities if label not in self.calibration]
+        if self.calibration and absent:
+            raise BadInput(f"calibration: label {absent[0]!r} has no divisor; there are: {', '.join(self.calibration)}")
+        return max(probabilities, key=lambda label: probabilities[label] / self.calibration.get(label, 1.0))
 
     def to_messages(self) -> list[dict[str, str]]:
         """The messages as they were scored, with the input's placeholders left open."""

@@ -72,11 +72,17 @@ def export(prompt: Prompt, path: Path | None) -> None:
         return
     if path.suffix in _YAMLS:
         text = prompt.to_yaml()
-    elif path.suffix == ".json":
-        text = json.dumps(prompt.to_messages(), indent=2)
     else:
-        text = prompt.to_text()
+        text = json.dumps(prompt.to_messages(), indent=2) if path.suffix == ".json" else prompt.to_text()
+        note_calibration(prompt, str(path))
     save(path, text)
+
+
+def note_calibration(prompt: Prompt, form: str) -> None:
+    """Say on stderr that a form of the prompt has no room for its divisors, where it has any."""
+    if prompt.calibration:
+        cure = "they are in a .yaml of the prompt and in crito show RUN --json"
+        print(f"crito: {form} has no room for the divisors of the label probabilities; {cure}", file=sys.stderr)
 
 
 def save(path: Path, text: str) -> None:

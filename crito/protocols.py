@@ -98,6 +98,7 @@ class Output(BaseModel):
         truncated: Whether the model was cut off at its output limit.
         call_keys: Ledger keys of the model calls behind it.
         probabilities: The probability of each label, by label, where labels were scored by likelihood.
+        sample: Index of the repeat, set before the output is scored: a metric that asks a model asks anew for each.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -106,6 +107,7 @@ class Output(BaseModel):
     usage: Usage = Usage()
     call_keys: tuple[str, ...] = ()
     probabilities: dict[str, float] | None = None
+    sample: int = 0
 
 
 class Target(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,7 +58,12 @@ class Candidate(BaseModel):
     @property
     def main(self) -> Prompt:
         """The prompt of the module ``main``, or of the first module."""
-        return self.prompts.get("main") or next(iter(self.prompts.values()))
+        return self.prompts[main_module(self.prompts)]
+
+
+def main_module(prompts: Mapping[str, Prompt]) -> str:
+    """``main``, or the first module where none is called so."""
+    return "main" if "main" in prompts else next(iter(prompts))
 
 
 def candidate_id(prompts: dict[str, Prompt]) -> str:
@@ -84,7 +90,7 @@ def child(
     Raises:
         PatchRejected: The patch does not apply, or changes something frozen.
     """
-    module = "main" if "main" in parent.prompts else next(iter(parent.prompts))
+    module = main_module(parent.prompts)
     prompts = {**parent.prompts, module: parent.prompts[module].apply(patch)}
     return Candidate(
         id=candidate_id(prompts),
@@ -195,7 +201,8 @@ class Verdict(BaseModel):
         p_value: Two-sided paired sign-flip permutation test.
         n: Test items that both prompts answered; ``failed`` counts those where a call failed. Repeated answers to one
             item are averaged before anything is compared.
-        noise: Variance of one answer's score of the best candidate around the mean of its item; None without repeats.
+        noise: Variance of one answer's score of the best candidate around the mean of its item, a judge's own wavering
+            included; None without repeats.
         usd_per_use, tokens_per_use: Mean cost of one use, (seed, best).
         uncalibrated: Scores (seed, best) without calibration, where the task wants calibrated scoring.
     """

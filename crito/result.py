@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from crito.prompt import Prompt
-from crito.records import Verdict
+from crito.records import Verdict, main_module
 
 
 class Bill(BaseModel):
@@ -46,8 +47,6 @@ class Result(BaseModel):
         chain: From the seed to the best candidate.
         stopped: Why the search ended.
         splits: Hash over the examples of each split.
-        calibration: With calibrated scoring, what the probability of each label must be divided by when the prompt is
-            used: its mean over the validation inputs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,12 +60,16 @@ class Result(BaseModel):
     chain: tuple[Link, ...]
     stopped: str = ""
     splits: str = ""
-    calibration: dict[str, float] | None = None
 
     @property
     def prompt(self) -> Prompt:
         """The prompt to use (module ``main``)."""
-        return self.prompts.get("main") or next(iter(self.prompts.values()))
+        return self.prompts[main_module(self.prompts)]
+
+    @property
+    def calibration(self) -> dict[str, float] | None:
+        """What the prompt's label probabilities are to be divided by; None where it was not scored so."""
+        return self.prompt.calibration or None
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``crito optimize --json`` prints."""
@@ -112,6 +115,7 @@ class Result(BaseModel):
                 f"  {bill.calls} calls ({bill.calls_target} target, {bill.calls_agents} agents), "
                 f"{bill.tokens_in:,} + {bill.tokens_out:,} tokens, {usd}, {bill.seconds:.0f} s",
                 f"  tokens per use: {verdict.tokens_per_use[0]:.0f} -> {verdict.tokens_per_use[1]:.0f}",
+                *([f"  label probabilities are divided by {_listed(self.calibration)}"] if self.calibration else []),
                 f"  run {self.run}",
                 "",
                 self.prompt.to_text(),
@@ -173,6 +177,10 @@ class Evaluation(BaseModel):
         noise: Variance of one answer's score around the mean of its example; None where each was answered once.
         failures: How many outcomes of each failure label.
         confusions: (expected, got, count), the most frequent first.
+        calibration: With calibrated scoring, what each label's probability was divided by.
+        calibrated_on: How many inputs, none of them scored, that was estimated on; None where the prompt brought it
+            along.
+        uncalibrated: The score without calibration, where the task wants calibrated scoring.
         robustness: The same prompt written in other ways, where that was asked for.
     """
 
@@ -186,6 +194,9 @@ class Evaluation(BaseModel):
     noise: float | None = None
     failures: dict[str, int] = {}
     confusions: tuple[tuple[str, str, int], ...] = ()
+    calibration: dict[str, float] | None = None
+    calibrated_on: int | None = None
+    uncalibrated: float | None = None
     robustness: Robustness | None = None
     bill: Bill = Bill()
 
@@ -194,9 +205,18 @@ class Evaluation(BaseModel):
         lines = [
             f"{self.name}: {self.score:.3f} [{low:.3f}, {high:.3f}] on {self.n} examples, {self.failed} calls failed"
         ]
+        if self.uncalibrated is not None:
+            lines.append(f"  without calibration {self.uncalibrated:.3f}")
+        if self.calibration is not None:
+            whence = "the prompt's own" if self.calibrated_on is None else f"estimated on {self.calibrated_on} inputs"
+            lines.append(f"  label probabilities are divided by {_listed(self.calibration)} ({whence})")
         if self.noise is not None:
             lines.append(f"  repeated answers to one example vary by {self.noise**0.5:.3f} (standard deviation)")
         lines += [f"  {label}: {count}" for label, count in self.failures.items()]
         lines += [f"  {count} x {expected!r} answered as {got!r}" for expected, got, count in self.confusions[:5]]
         lines += [f"  {self.robustness}"] if self.robustness else []
         return "\n".join(lines)
+
+
+def _listed(divisors: Mapping[str, float]) -> str:
+    return ", ".join(f"{label} {divisor:.4f}" for label, divisor in divisors.items()) or "nothing"

@@ -102,5 +102,5 @@ def _check_placeholders(task: Task) -> None:
                 raise BadInput(f"prompt: input {name!r} has no placeholder; add {{{name}}}")
 
 
-async def _not_asked(request: ModelRequest) -> ModelReply:
-    raise AssertionError(f"a metric that is only checked asks nothing: {request}")
+async def _not_asked(request: ModelRequest, sample: int) -> ModelReply:
+    raise AssertionError(f"a metric that is only checked asks nothing: {request} ({sample})")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from crito.errors import BadInput, BudgetExhausted
+from crito.graph.calibration import brought_along, calibrating, divisors_of, unused
 from crito.graph.checks import checked
 from crito.graph.deps import Deps
 from crito.graph.presets import DEFAULT
@@ -18,6 +21,7 @@ from crito.result import Evaluation, Robustness
 from crito.task import Example, Task
 from crito.tools.database import Database
 from crito.tools.diagnostics import clusters, confusions
+from crito.tools.likelihood import calibrated_outcome
 from crito.tools.limits import check_reach
 from crito.tools.meter import Spend
 from crito.tools.metrics import try_metric
@@ -52,9 +56,14 @@ async def measure(
     began = time.monotonic()
     parts = parts or Parts()
     task, models, metric, prices = checked(task, parts)
-    chosen, inputs = probe(task, examples, variants), _calibrating(task, examples)
-    check_reach(task, examples, *prices, more=chosen.answers + len(inputs))
+    own = brought_along(task)
+    inputs = calibrating(task, examples) if task.scoring == "calibrated" and (variants or not own) else ()
+    chosen = probe(task, examples, variants, inputs)
+    check_reach(task, examples, *prices, more=chosen.answers + (0 if own else len(inputs)))
     await try_metric(metric, task)
+    warning = unused(task, search=False)
+    if warning:
+        listener({"event": "warning", "text": warning})
     database = Database(path)
     try:
         async with wired(
@@ -67,41 +76,28 @@ async def measure(
             listener=listener,
             verdict=Spend(),
         ) as deps:
-            outcomes, robust = await _answered(deps, examples, inputs, chosen)
-            found = _evaluation(deps, models[0].name, examples, inputs, outcomes)
+            outcomes, divisors, robust = await _answered(deps, examples, inputs, chosen)
+            found = _evaluation(deps, models[0].name, examples, outcomes, divisors)
+            calibrated = _calibration(deps, examples, inputs, divisors)
         paid = bill(database, run, time.monotonic() - began)
-        return found.model_copy(update={"robustness": robust, "bill": paid})
+        return found.model_copy(update={**calibrated, "robustness": robust, "bill": paid})
     finally:
         await database.close()
 
 
-def _calibrating(task: Task, examples: Sequence[Example]) -> tuple[Example, ...]:
-    """Inputs that calibrated scoring is estimated on: those of validation, as in a verdict, else of training."""
-    if task.scoring != "calibrated":
-        return ()
-    scored = {example.id for example in examples}
-    unscored = ([e for e in split if e.id not in scored] for split in (task.splits.val, task.splits.train))
-    found = next((tuple(inputs) for inputs in unscored if inputs), ())
-    if not found:
-        raise BadInput(
-            "scoring: calibrated is estimated on inputs that are not scored, and none are left; use --split test"
-        )
-    return found
-
-
 async def _answered(
     deps: Deps, examples: Sequence[Example], inputs: Sequence[Example], chosen: Probe
-) -> tuple[list[Outcome], Robustness | None]:
-    """All outcomes of the prompt, and what its variants came to."""
+) -> tuple[list[Outcome], Mapping[str, float], Robustness | None]:
+    """All outcomes of the prompt, its divisors, and what its variants came to."""
     deps.ledger.meter.open_verdict()  # no search is to come, so nothing is kept back for what follows it
     seed = deps.archive.candidate(deps.seed)
     outcomes: list[Outcome] = []
     with deps.tracer.span("execute_tool", "evaluate"):
         try:
-            await deps.evaluator.evaluate(seed, inputs)
+            divisors = await divisors_of(deps, seed, inputs)
             for sample in range(deps.task.repeats):
                 outcomes += await deps.evaluator.evaluate(seed, examples, sample=sample)
-            return outcomes, await robustness(deps, chosen) if chosen.variants else None
+            return outcomes, divisors, await robustness(deps, chosen) if chosen.variants else None
         except BudgetExhausted as error:
             raise BadInput(
                 f"{error} before all {len(examples)} examples were answered; raise it and evaluate again, "
@@ -110,16 +106,17 @@ async def _answered(
 
 
 def _evaluation(
-    deps: Deps, model: str, examples: Sequence[Example], inputs: Sequence[Example], outcomes: Sequence[Outcome]
+    deps: Deps, model: str, examples: Sequence[Example], raw: Sequence[Outcome], divisors: Mapping[str, float]
 ) -> Evaluation:
     task, by_id = deps.task, {example.id: example for example in examples}
     rows = deps.archive.repeats(deps.seed, examples)
-    scores = [value for value in deps.archive.values(deps.seed, examples, inputs=inputs or None) if value is not None]
+    scores = _known(deps.archive.values(deps.seed, examples, divisors=divisors))
+    outcomes = [calibrated_outcome(outcome, by_id[outcome.example], divisors) for outcome in raw]
     counted = confusions(outcomes, by_id, task) if task.labels else {}
     return Evaluation(
         name=task.name,
         model=model,
-        score=sum(scores) / len(scores) if scores else 0.0,
+        score=fmean(scores or [0.0]),
         interval=mean_interval(scores),
         n=len(scores),
         failed=sum(outcome.score is None for outcome in outcomes),
@@ -127,3 +124,21 @@ def _evaluation(
         failures={label: len(ids) for label, ids in clusters(outcomes, by_id, task).items()},
         confusions=tuple((e, g, n) for (e, g), n in sorted(counted.items(), key=lambda kv: -kv[1]) if e != g),
     )
+
+
+def _calibration(
+    deps: Deps, examples: Sequence[Example], inputs: Sequence[Example], divisors: Mapping[str, float]
+) -> dict[str, Any]:
+    """What an evaluation says of its calibration; nothing where the task wants none."""
+    if deps.task.scoring != "calibrated":
+        return {}
+    own = deps.archive.candidate(deps.seed).main.calibration
+    return {
+        "calibration": dict(divisors),
+        "calibrated_on": None if own else len(_known(deps.archive.values(deps.seed, inputs))),
+        "uncalibrated": fmean(_known(deps.archive.values(deps.seed, examples, divisors={})) or [0.0]),
+    }
+
+
+def _known(scores: Sequence[float | None]) -> list[float]:
+    return [score for score in scores if score is not None]

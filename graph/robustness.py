@@ -9,12 +9,12 @@ from statistics import fmean, pstdev
 from typing import NamedTuple
 
 from crito.errors import BadInput
+from crito.graph.calibration import divisors_of
 from crito.graph.deps import Deps
-from crito.prompt import Prompt
-from crito.records import Candidate, Outcome, candidate_id
+from crito.records import Candidate, Outcome, candidate_id, main_module
 from crito.result import Robustness
 from crito.task import Example, Task
-from crito.tools.likelihood import decided
+from crito.tools.likelihood import calibrated_outcome, decided
 from crito.tools.metrics import parse
 from crito.tools.splits import interleaved
 from crito.tools.variants import Variant, variants
@@ -25,40 +25,44 @@ _AS_WRITTEN = "as written"
 
 
 class Probe(NamedTuple):
-    """What is to be answered: variants of the prompt, and the examples that all of them get."""
+    """What is to be answered: variants of the prompt, the examples that all get, and those to calibrate each on."""
 
     variants: tuple[Variant, ...]
     examples: tuple[Example, ...]
+    inputs: tuple[Example, ...]
 
     @property
     def answers(self) -> int:
         """Answers that it takes at most, besides those to the prompt as it is written."""
-        return len(self.variants) * len(self.examples)
+        return len(self.variants) * (len(self.examples) + len(self.inputs))
 
 
-def probe(task: Task, examples: Sequence[Example], count: int) -> Probe:
+def probe(task: Task, examples: Sequence[Example], count: int, inputs: tuple[Example, ...] = ()) -> Probe:
     """Choose the variants and the examples, labels evenly mixed.
 
     Args:
         task: The task with the prompt.
         examples: Where to take the examples from; at most 30 are taken.
         count: How many variants; there may be fewer.
+        inputs: With calibrated scoring, what the divisors of each variant are estimated on.
 
     Raises:
-        BadInput: Variants are wanted, and nothing of the prompt may be changed, or the scoring is calibrated.
+        BadInput: Variants are wanted, and nothing of the prompt may be changed.
     """
-    if count and task.scoring == "calibrated":
-        raise BadInput("robustness: is told of answers without calibration; use scoring: likelihood for it")
-    made = variants(_main(task)[1], labels=task.labels, seed=task.seed, count=count)
+    prompt = task.prompts[main_module(task.prompts)]
+    made = variants(prompt, labels=task.labels, seed=task.seed, count=count)
     if count and not made:
         raise BadInput(
             "robustness: nothing of the prompt may be written in another way; freeze less of it, or leave this out"
         )
-    return Probe(made, tuple(interleaved(examples, task.seed)[:EXAMPLES]))
+    return Probe(made, tuple(interleaved(examples, task.seed)[:EXAMPLES]), inputs)
 
 
 async def robustness(deps: Deps, chosen: Probe) -> Robustness:
     """Score the prompt and its variants on the same examples; what the archive has is not paid again.
+
+    Calibrated answers are so by the divisors of the variant that gave them, so that score, sensitivity and POSIX are
+    those of what each variant would be used as.
 
     Raises:
         BudgetExhausted: The budget ended on the way.
@@ -66,8 +70,14 @@ async def robustness(deps: Deps, chosen: Probe) -> Robustness:
     """
     kinds = [_AS_WRITTEN, *(variant.kind for variant in chosen.variants)]
     candidates = [deps.archive.candidate(deps.seed), *(_candidate(deps, variant) for variant in chosen.variants)]
-    outcomes = [await deps.evaluator.evaluate(candidate, chosen.examples) for candidate in candidates]
+    outcomes = [await _outcomes(deps, candidate, chosen) for candidate in candidates]
     return summary(deps.task, kinds, outcomes)
+
+
+async def _outcomes(deps: Deps, candidate: Candidate, chosen: Probe) -> list[Outcome]:
+    divisors = await divisors_of(deps, candidate, chosen.inputs)
+    answered = await deps.evaluator.evaluate(candidate, chosen.examples)
+    return [calibrated_outcome(o, e, divisors) for o, e in zip(answered, chosen.examples, strict=True)]
 
 
 def summary(task: Task, kinds: Sequence[str], outcomes: Sequence[Sequence[Outcome]]) -> Robustness:
@@ -118,7 +128,8 @@ def posix(probabilities: Sequence[Sequence[Mapping[str, float] | None]]) -> floa
 
     Over N variants x of an input with answers y: 1 / (N (N - 1)) * sum over i != j of
     |log P(y_j | x_j) - log P(y_j | x_i)| / length(y_j). The form is given here from memory, not checked against its
-    publication. An answer is one label here, so its length is 1 and P is its share among the labels.
+    publication. An answer is one label here, so its length is 1 and P is its share among the labels: with calibrated
+    scoring, the share after calibration, which adds up to 1 as well.
 
     Args:
         probabilities: One row per variant, the same examples in the same order; by label, None where there are none.
@@ -135,15 +146,8 @@ def posix(probabilities: Sequence[Sequence[Mapping[str, float] | None]]) -> floa
     return fmean(indices) if indices else None
 
 
-def _main(task: Task) -> tuple[str, Prompt]:
-    """The prompt of the module ``main``, or of the first module, with the module's name."""
-    module = "main" if "main" in task.prompts else next(iter(task.prompts))
-    return module, task.prompts[module]
-
-
 def _candidate(deps: Deps, variant: Variant) -> Candidate:
-    module, _ = _main(deps.task)
-    prompts = {**deps.task.prompts, module: variant.prompt}
+    prompts = {**deps.task.prompts, main_module(deps.task.prompts): variant.prompt}
     return Candidate(
         id=candidate_id(prompts), prompts=prompts, parents=(deps.seed,), operator="variant", hypothesis=variant.kind
     )

@@ -15,6 +15,7 @@ from langgraph.runtime import RunControl
 
 from crito.errors import BadInput, BudgetExhausted, Interrupted, ProviderFailure
 from crito.graph.allowance import verdict_reserve
+from crito.graph.calibration import unused
 from crito.graph.checks import checked
 from crito.graph.decisions import tokens_per_use
 from crito.graph.deps import Deps
@@ -24,7 +25,8 @@ from crito.graph.wiring import Listener, Parts, silent, wired
 from crito.graph.workflow import build
 from crito.memory.lineage import chain, lineage
 from crito.place import resume_command
-from crito.records import Verdict
+from crito.prompt import Prompt
+from crito.records import Verdict, main_module
 from crito.result import Bill, Link, Result
 from crito.task import Task
 from crito.tools.database import Database, calls, runs, spans
@@ -125,8 +127,7 @@ class Run:
             database.add_run(run, name=self._task.name, preset=self._preset.model_dump_json(), task=task)
         about = {"task": self._task, "estimate": self._estimate, "preset": self._preset.name, "why": self._why}
         self._listener({"event": "start", "run": run, **about})
-        warning = caution(self._task)
-        if warning:
+        for warning in filter(None, (caution(self._task), unused(self._task, search=True))):
             self._listener({"event": "warning", "text": warning})
 
     async def _invoke(self, deps: Deps, run: str) -> dict[str, Any]:
@@ -215,7 +216,6 @@ def _result(deps: Deps, run: str, state: Mapping[str, Any], seconds: float) -> R
     verdict = Verdict.model_validate(state["verdict"])
     best = deps.archive.candidate(verdict.best)
     kept = verdict.decision == "kept"
-    calibrated = deps.task.scoring == "calibrated"
     line = chain(lineage(deps.archive.candidates()), verdict.best)
     links = [
         Link(
@@ -233,10 +233,19 @@ def _result(deps: Deps, run: str, state: Mapping[str, Any], seconds: float) -> R
         model=deps.task.model,
         verdict=verdict,
         bill=bill(deps.ledger.database, run, seconds),
-        prompts=deps.task.prompts if kept else best.prompts,
-        best_prompts=best.prompts,
+        prompts=_calibrated(deps, deps.seed if kept else best.id),
+        best_prompts=_calibrated(deps, best.id),
         chain=tuple(links),
         stopped=state.get("stopped", ""),
         splits=deps.task.splits.digest,
-        calibration=deps.archive.marginal(deps.seed if kept else best.id, deps.val) if calibrated else None,
     )
+
+
+def _calibrated(deps: Deps, candidate: str) -> dict[str, Prompt]:
+    """A candidate's prompts; with calibrated scoring the one that was scored has the divisors of the verdict."""
+    prompts = deps.archive.candidate(candidate).prompts
+    if deps.task.scoring != "calibrated":
+        return prompts
+    module = main_module(prompts)
+    divisors = deps.archive.marginal(candidate, deps.val)
+    return {**prompts, module: prompts[module].model_copy(update={"calibration": divisors})}

@@ -71,9 +71,9 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example], *, ca
     mean = sum(differences) / n if n else 0.0
     same = seed == best
     p_value = 1.0 if same or not n else paired_test(differences)
-    decision, reason = _decide(mean, p_value, n, same=same)
+    word, reason = decision(mean, p_value, n, same=same)
     return Verdict(
-        decision=decision,
+        decision=word,
         seed=seed,
         best=best,
         seed_score=sum(seeds) / n if n else 0.0,
@@ -92,7 +92,7 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example], *, ca
 
 def _scored(deps: Deps, candidate: str, examples: Sequence[Example], *, calibrated: bool) -> list[float | None]:
     if calibrated:
-        return deps.archive.values(candidate, examples, inputs=deps.val)
+        return deps.archive.values(candidate, examples, divisors=deps.archive.marginal(candidate, deps.val))
     rows = deps.archive.repeats(candidate, examples)
     return [sum(row) / len(row) if row else None for row in rows]
 
@@ -102,7 +102,15 @@ def _noise(deps: Deps, candidate: str, examples: Sequence[Example]) -> float | N
     return noise(rows) if any(len(row) > 1 for row in rows) else None
 
 
-def _decide(difference: float, p_value: float, n: int, *, same: bool) -> tuple[str, str]:
+def decision(difference: float, p_value: float, n: int, *, same: bool) -> tuple[str, str]:
+    """What the verdict says, and why.
+
+    Args:
+        difference: Mean paired difference on the test examples.
+        p_value: Of the paired test.
+        n: Examples that both prompts answered.
+        same: Whether the best candidate is the seed itself.
+    """
     if not n:
         return "kept", "no test example was answered by both prompts"
     if same:

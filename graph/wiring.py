@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ from crito.tools.likelihood_target import LikelihoodTarget
 from crito.tools.limiter import Limiter
 from crito.tools.limits import output_limit, prompt_tokens
 from crito.tools.meter import Meter, Spend
-from crito.tools.metrics import resolve_metric
+from crito.tools.metrics import Ask, resolve_metric
 from crito.tools.models import resolve
 from crito.tools.prices import price_of
 from crito.tools.structured import Speaker
@@ -193,11 +193,11 @@ def _target(task: Task, ledger: Ledger, model: Model) -> Target:
     return LikelihoodTarget(ledger, model, task.labels)
 
 
-def _judge(ledger: Ledger, model: Model) -> Callable[[ModelRequest], Awaitable[ModelReply]]:
+def _judge(ledger: Ledger, model: Model) -> Ask:
     """What a judging metric asks."""
 
-    async def judge(request: ModelRequest) -> ModelReply:
-        return (await ledger.call(model, request, role="judge")).reply
+    async def judge(request: ModelRequest, sample: int) -> ModelReply:
+        return (await ledger.call(model, request, role="judge", sample=sample)).reply
 
     return judge
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from crito.records import Candidate, Outcome
 from crito.task import Example, Scoring
 from crito.tools.database import Database, candidates, outcomes
-from crito.tools.likelihood import calibrated, calibration, decided
+from crito.tools.likelihood import calibrated_outcome, calibration, right_label
 
 
 class Archive:
@@ -90,14 +90,14 @@ class Archive:
         values = self.values(candidate_id, examples)
         if self._scoring == "sampled":
             return values
-        shares = self._probabilities(candidate_id, examples, examples)
+        shares = [outcome.probabilities if outcome else None for outcome in self._scored(candidate_id, examples)]
         return [
-            value if value is None or share is None else (value + share[_label(share, example)]) / 2
+            value if value is None or not share else (value + share[right_label(share, example)]) / 2
             for value, share, example in zip(values, shares, examples, strict=True)
         ]
 
     def values(
-        self, candidate_id: str, examples: Sequence[Example], *, inputs: Sequence[Example] | None = None
+        self, candidate_id: str, examples: Sequence[Example], *, divisors: Mapping[str, float] | None = None
     ) -> list[float | None]:
         """Score per example, the mean of its repeats; None where there is none or the call failed.
 
@@ -106,31 +106,29 @@ class Archive:
         Args:
             candidate_id: Whose answers.
             examples: On what.
-            inputs: What the labels' mean probabilities are estimated on, answers unseen; ``examples`` by default.
+            divisors: What the labels' probabilities are divided by, empty for nothing; by default their means over
+                ``examples``.
         """
-        plain = [sum(row) / len(row) if row else None for row in self.repeats(candidate_id, examples)]
-        if self._scoring != "calibrated":
-            return plain
-        shares = self._probabilities(candidate_id, examples, inputs or examples)
-        return [
-            value if value is None or share is None else float(decided(share) == _label(share, example))
-            for value, share, example in zip(plain, shares, examples, strict=True)
-        ]
+        if self._scoring == "calibrated":
+            outcomes = self._scored(candidate_id, examples, divisors)
+            return [outcome.score.value if outcome and outcome.score else None for outcome in outcomes]
+        return [sum(row) / len(row) if row else None for row in self.repeats(candidate_id, examples)]
 
-    def marginal(self, candidate_id: str, examples: Sequence[Example]) -> dict[str, float] | None:
-        """Mean probability of each label over the examples that were answered; None without probabilities."""
+    def marginal(self, candidate_id: str, examples: Sequence[Example]) -> dict[str, float]:
+        """Mean probability of each label over the examples that were answered; empty without probabilities."""
         outcomes = (self.outcome(candidate_id, example.id) for example in examples)
         known = [o.probabilities for o in outcomes if o is not None and o.probabilities]
-        return calibration(known) if known else None
+        return calibration(known) if known else {}
 
-    def _probabilities(
-        self, candidate_id: str, examples: Sequence[Example], inputs: Sequence[Example]
-    ) -> list[dict[str, float] | None]:
-        """Probability of each label per example, calibrated if the task wants it."""
-        marginal = self.marginal(candidate_id, inputs) if self._scoring == "calibrated" else None
-        outcomes = (self.outcome(candidate_id, example.id) for example in examples)
-        raw = (o.probabilities if o is not None else None for o in outcomes)
-        return [calibrated(p, marginal) if p and marginal else p for p in raw]
+    def _scored(
+        self, candidate_id: str, examples: Sequence[Example], divisors: Mapping[str, float] | None = None
+    ) -> list[Outcome | None]:
+        """The outcome per example, calibrated if the task wants it."""
+        outcomes = [self.outcome(candidate_id, example.id) for example in examples]
+        if self._scoring != "calibrated":
+            return outcomes
+        by = self.marginal(candidate_id, examples) if divisors is None else divisors
+        return [o and calibrated_outcome(o, e, by) for o, e in zip(outcomes, examples, strict=True)]
 
     def repeats(self, candidate_id: str, examples: Sequence[Example]) -> list[list[float]]:
         """Scores of the repeated answers, one row per example; empty where nothing was answered."""
@@ -182,9 +180,3 @@ class Archive:
 
     def _remember(self, outcome: Outcome) -> None:
         self._outcomes.setdefault((outcome.candidate, outcome.example), {})[outcome.sample] = outcome
-
-
-def _label(probabilities: Mapping[str, float], example: Example) -> str:
-    """The right label as the task spells it."""
-    wanted = (example.expected or "").strip().casefold()
-    return next((label for label in probabilities if label.strip().casefold() == wanted), next(iter(probabilities)))

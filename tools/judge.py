@@ -15,8 +15,11 @@ from crito.protocols import ModelReply, ModelRequest, Output
 from crito.task import Example, Score, Task
 from crito.tools.structured import quoted
 
-Ask = Callable[[ModelRequest], Awaitable[ModelReply]]
-"""How a metric reaches a model: through the run's ledger, with its cache and its budget."""
+Ask = Callable[[ModelRequest, int], Awaitable[ModelReply]]
+"""How a metric reaches a model: through the run's ledger, with its cache and its budget.
+
+The number is the index of the repeat: each repeat of an answer is judged anew, however alike the answers are.
+"""
 
 _TOKENS_PER_REQUIREMENT = 120
 _INSTRUCTIONS = """\
@@ -76,7 +79,7 @@ class Judge:
         Raises:
             CallFailed: The call failed, or (``garbage``) its reply does not rule on every requirement once.
         """
-        reply = await self.ask(self.request(output, example))
+        reply = await self.ask(self.request(output, example), output.sample)
         rulings = self._read(reply)
         failed = [f"{self.requirements[r.requirement - 1]}: {r.reason}" for r in rulings if not r.passed]
         return Score(value=1 - len(failed) / len(rulings), feedback="\n".join(failed))

@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from crito.records import Outcome
+from crito.task import Example, Score
 
 _PIECE = re.compile(r"\d|[^\W\d_]+|\S")
 """Where tokenizers split at the latest: after a word, a sign and, in many of them, every digit."""
@@ -88,6 +91,25 @@ def calibrated(probabilities: Mapping[str, float], marginal: Mapping[str, float]
         marginal: What :func:`calibration` gave for the same prompt; positive.
     """
     return _normalised({label: probability / marginal[label] for label, probability in probabilities.items()})
+
+
+def calibrated_outcome(outcome: Outcome, example: Example, marginal: Mapping[str, float]) -> Outcome:
+    """The outcome with the label, the score and the probabilities that it has after calibration.
+
+    A failed one, one without probabilities, and every one without a marginal stays as it is.
+    """
+    if outcome.score is None or not outcome.probabilities or not marginal:
+        return outcome
+    shares = calibrated(outcome.probabilities, marginal)
+    label = decided(shares)
+    score = Score(value=float(label == right_label(shares, example)))
+    return outcome.model_copy(update={"output": label, "score": score, "probabilities": shares})
+
+
+def right_label(labels: Iterable[str], example: Example) -> str:
+    """The right one of the labels, as the task spells it."""
+    wanted, known = (example.expected or "").strip().casefold(), list(labels)
+    return next((label for label in known if label.strip().casefold() == wanted), known[0])
 
 
 def decided(probabilities: Mapping[str, float]) -> str:

@@ -241,6 +241,9 @@ def _fitted(prompt: Prompt, spec: TaskFile, place: str) -> Prompt:
     """The prompt with the task's layout and frozen marks, once its placeholders are known to be right."""
     _check_placeholders(prompt, tuple(spec.inputs), place)
     layout = prompt.layout.model_copy(update=spec.layout.model_dump(exclude_unset=True))
+    if prompt.calibration and layout != prompt.layout:
+        cure = "leave 'layout' out, or remove 'calibration' from the prompt"
+        raise BadInput(f"{place}: layout: prompt.calibration holds for the prompt with its own layout alone; {cure}")
     frozen = tuple(dict.fromkeys((*prompt.frozen, *spec.constraints.frozen)))
     fitted = prompt.model_copy(update={"layout": layout, "frozen": frozen})
     for mark in frozen:

@@ -144,6 +144,20 @@ def test_evaluate_reads_back_what_show_exported(
     assert json.loads(got.stdout)["score"] == 1.0
 
 
+def test_a_calibrated_prompt_shown_as_text_says_where_its_divisors_are(done: tuple[Path, Result]) -> None:
+    calibrated = done[1].prompt.model_copy(update={"calibration": {"billing": 0.75, "shipping": 0.25}})
+    database = Database(Path("c.db"))
+    database.add_run("ab12", name="n", preset="p", task='{"model": "m", "metric": "label"}')
+    database.update_run("ab12", result=done[1].model_copy(update={"prompts": {"main": calibrated}}).model_dump_json())
+    asyncio.run(database.close())
+    text = crito("show", "latest", "--db", "c.db", "--prompt")
+    assert text.stdout == done[1].prompt.to_text() + "\n"
+    assert text.stderr.startswith("crito: --prompt has no room for the divisors")
+    assert "crito: --messages has no room" in crito("show", "latest", "--db", "c.db", "--messages").stderr
+    shown = crito("show", "latest", "--db", "c.db")
+    assert (shown.stderr, "  billing  0.7500\n" in shown.stdout) == ("", True)
+
+
 def test_reading_commands_need_no_workflow(done: tuple[Path, Result]) -> None:
     code = (
         "import sys; from crito.cli import app\n"

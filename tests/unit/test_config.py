@@ -47,6 +47,7 @@ def test_a_prompt_file_reads_what_to_yaml_writes() -> None:
         template="Q: {message}",
         frozen=("rules[0]",),
         words={"y": "yes"},
+        calibration={"y": 0.123456789012345},
     )
     assert Prompt.model_validate(parse_prompt_form(prompt.to_yaml(), "p.yaml").model_dump()) == prompt
 
@@ -80,6 +81,7 @@ def test_a_key_without_a_value_counts_as_not_written() -> None:
         ("budget: {usd: .inf}", "budget.usd: must be a finite number (got inf)"),
         ("budget: {seconds: .nan}", "budget.seconds: must be a finite number (got nan)"),
         ("budget: {calls: true}", "budget.calls: must be a number (got True)"),
+        ("prompt: {calibration: {a: 0}}", "prompt.calibration.a: must be above 0.0 (got 0)"),
         ("concurrency: true", "concurrency: must be a number (got True)"),
         ("split: {train: .inf, val: 1, test: 1}", "split.train: must be a finite number (got inf)"),
         ("seed: -1", "seed: must be at least 0 (got -1)"),

@@ -1,13 +1,17 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from crito.api import aevaluate
 from crito.errors import BadInput, CallFailed
 from crito.prompt import Prompt
 from crito.protocols import ModelReply, ModelRequest, Output
 from crito.task import Example, Splits, Task
 from crito.tools.judge import Ask, Judge
+from crito.tools.scripted_model import ScriptedModel
+from tests.builders import make_task
 
 TASK = Task(
     name="t",
@@ -31,7 +35,7 @@ def rulings(*passed: bool) -> str:
 
 
 def replying(text: str, **fields: Any) -> Ask:
-    async def ask(request: ModelRequest) -> ModelReply:
+    async def ask(request: ModelRequest, sample: int) -> ModelReply:
         return ModelReply(text=text, **fields)
 
     return ask
@@ -113,3 +117,33 @@ def test_nothing_to_judge_by_is_refused() -> None:
 def test_a_judge_without_a_model_is_refused() -> None:
     with pytest.raises(BadInput, match="agent_model"):
         Judge.of(TASK, "", None)
+
+
+async def test_each_repeat_of_an_answer_is_judged_anew_and_the_judges_wavering_is_noise(tmp_path: Path) -> None:
+    seen: set[str] = set()
+
+    def wavers(request: ModelRequest) -> str:
+        """Answers alike; judges the answer to each message well at first and badly the second time."""
+        if "You check one answer" not in request.messages[0].content:
+            return "yes"
+        first = request.model_dump_json() not in seen
+        seen.add(request.model_dump_json())
+        return rulings(first)
+
+    task = make_task(metric="judge:It is polite.", repeats=2)
+    found = await aevaluate(task, model=ScriptedModel(wavers), database=tmp_path / "crito.db")
+    assert (found.n, found.score, found.noise) == (36, 0.5, 0.5)
+    assert found.bill.calls == 36 * 2 * 2
+
+
+async def test_an_answer_that_is_given_once_is_judged_under_the_first_index() -> None:
+    asked: list[int] = []
+
+    async def ask(request: ModelRequest, sample: int) -> ModelReply:
+        asked.append(sample)
+        return ModelReply(text=rulings(True, True))
+
+    judge = Judge.of(TASK, "", ask)
+    for output in (Output(text="Hi"), Output(text="Hi", sample=1)):
+        await judge(output, EXAMPLE)
+    assert asked == [0, 1]

@@ -242,7 +242,7 @@ def test_a_failed_call_stays_a_failed_call() -> None:
 
 
 def test_judge_takes_its_rubric_from_the_name() -> None:
-    async def ask(request: ModelRequest) -> ModelReply:
+    async def ask(request: ModelRequest, sample: int) -> ModelReply:
         raise AssertionError
 
     metric = resolve_metric(make_task("judge:It is short: one line."), ask)
@@ -286,7 +286,7 @@ def test_a_users_metric_is_tried_on_answers_that_there_are(user_module: types.Mo
 
 
 def test_a_judge_is_not_tried() -> None:
-    async def ask(request: ModelRequest) -> ModelReply:
+    async def ask(request: ModelRequest, sample: int) -> ModelReply:
         raise AssertionError
 
     task = make_task("judge:It is short.")

@@ -252,3 +252,9 @@ def test_words_that_cannot_be_told_apart_are_rejected(op: str, value: object) ->
 def test_an_edit_of_words_comes_back_from_json() -> None:
     edit = Edit(op="replace", path="words", value={"inputs": "A", "output": "B"})
     assert Edit.model_validate_json(edit.model_dump_json()) == edit
+
+
+def test_an_edit_leaves_out_the_calibration_of_the_prompt_before_it() -> None:
+    prompt = BASE.model_copy(update={"calibration": {"a": 0.5}})
+    assert edited(prompt, "replace", "task", "Say the team.").calibration == {}
+    assert edited(prompt, "replace", "task", "Name the team.").calibration == {"a": 0.5}

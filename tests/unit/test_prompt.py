@@ -272,3 +272,36 @@ def test_an_answer_is_read_as_the_label_of_its_first_whole_word(answer: str, lab
 
 def test_without_words_an_answer_is_read_as_it_stands() -> None:
     assert Prompt().read("A") == "A"
+
+
+CALIBRATED = Prompt(sections=(TASK,), calibration={"billing": 0.75, "shipping": 0.25})
+
+
+def test_calibration_is_seen_neither_by_the_model_nor_by_the_fingerprint() -> None:
+    plain = Prompt(sections=(TASK,))
+    assert CALIBRATED.to_messages() == plain.to_messages()
+    assert CALIBRATED.fingerprint == plain.fingerprint
+
+
+def test_yaml_and_json_keep_calibration_and_say_nothing_where_there_is_none() -> None:
+    assert Prompt.from_yaml(CALIBRATED.to_yaml()) == CALIBRATED
+    assert Prompt.model_validate_json(CALIBRATED.model_dump_json()) == CALIBRATED
+    assert "calibration" not in Prompt().to_yaml() + Prompt().model_dump_json()
+
+
+@pytest.mark.parametrize("divisor", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_divisor_is_a_positive_number(divisor: float) -> None:
+    with pytest.raises(ValueError, match="calibration"):
+        Prompt(calibration={"billing": divisor})
+
+
+def test_the_label_that_is_picked_is_the_likeliest_after_calibration() -> None:
+    shares = {"billing": 0.6, "shipping": 0.4}
+    assert Prompt().pick(shares) == "billing"
+    assert CALIBRATED.pick(shares) == "shipping"
+    assert CALIBRATED.pick({"billing": 0.75, "shipping": 0.25}) == "billing"  # of equals the first
+
+
+def test_a_label_without_a_divisor_is_not_picked_by_guess() -> None:
+    with pytest.raises(BadInput, match="label 'account' has no divisor; there are: billing, shipping"):
+        CALIBRATED.pick({"billing": 0.6, "account": 0.4})

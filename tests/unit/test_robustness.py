@@ -10,11 +10,12 @@ from crito.prompt import Prompt
 from crito.protocols import ModelReply, ModelRequest
 from crito.records import Outcome
 from crito.result import Evaluation
-from crito.task import Budget
+from crito.task import Budget, Task
 from crito.tools.scripted_model import ScriptedModel
-from tests.builders import SEED, make_examples, make_outcome, make_task
+from tests.builders import SEED, make_example, make_examples, make_outcome, make_task
 
 EXAMPLES = make_examples(4)
+LABELS = ("billing", "shipping")
 
 
 def row(name: str, *values: float | None, text: str = "x") -> list[Outcome]:
@@ -121,11 +122,55 @@ async def test_likelihood_gives_posix_too(tmp_path: Path) -> None:
     assert found.posix > 0
 
 
-def test_calibrated_scoring_is_refused_where_variants_are_wanted() -> None:
-    task = make_task(metric="label", labels=("billing", "shipping"), scoring="calibrated")
-    with pytest.raises(BadInput, match="use scoring: likelihood"):
-        probe(task, EXAMPLES, 3)
-    assert probe(task, EXAMPLES, 0).variants == ()
+def leaning(request: ModelRequest) -> ModelReply:
+    """Is prone to billing, and below headings to shipping, though less so where that is wrong."""
+    prone, other = ("shipping", "billing") if "task" in request.messages[0].content else ("billing", "shipping")
+    share = 0.6 if other in request.messages[-1].content else 0.9
+    return ModelReply(text=prone, first_token={prone: math.log(share), other: math.log(1 - share)})
+
+
+def calibrated(**fields: object) -> Task:
+    splits = {
+        name: [make_example(f"{name} {number} {label}", label) for number in range(4) for label in LABELS]
+        for name in ("train", "val", "test")
+    }
+    return make_task(**{**splits, "metric": "label", "labels": LABELS, "scoring": "calibrated", **fields})
+
+
+async def probed(path: Path, task: Task, robustness: int) -> Evaluation:
+    model = ScriptedModel(leaning, supports_logprobs=True)
+    return await aevaluate(task, split="test", model=model, robustness=robustness, database=path / "crito.db")
+
+
+async def test_each_variant_is_calibrated_by_its_own_answers_to_inputs_that_are_not_scored(tmp_path: Path) -> None:
+    found = await probed(tmp_path, calibrated(), 3)
+    assert (found.uncalibrated, found.robustness and found.robustness.worst) == (0.5, 1.0)
+    assert found.robustness is not None
+    assert {kind for kind, _ in found.robustness.by_variant} >= {"as written", "layout"}
+    assert found.bill.calls == 4 * (8 + 8)  # four ways to write it, 8 validation inputs and 8 test examples
+
+
+async def test_sensitivity_and_posix_are_those_of_calibrated_answers(tmp_path: Path) -> None:
+    robust = (await probed(tmp_path, calibrated(), 1)).robustness
+    assert robust is not None
+    assert robust.sensitivity == 0.0
+    # One variant is prone to the right label (.9, .1), the other is not (.4, .6); their means are .75 and .25.
+    one, other = (0.4 / 0.25) / (0.6 / 0.75 + 0.4 / 0.25), (0.9 / 0.75) / (0.9 / 0.75 + 0.1 / 0.25)
+    assert robust.posix == pytest.approx(abs(math.log(one / other)))
+
+
+async def test_what_calibrating_the_variants_takes_is_counted_before_anything_is_paid(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="reaches for about 63 of 64 answers"):
+        await probed(tmp_path, calibrated(budget=Budget(calls=63)), 3)
+    assert not (tmp_path / "crito.db").exists()
+
+
+async def test_a_prompt_with_divisors_keeps_them_and_its_variants_get_theirs(tmp_path: Path) -> None:
+    prompt = SEED.model_copy(update={"calibration": {"billing": 0.5, "shipping": 0.5}})
+    found = await probed(tmp_path, calibrated(prompts={"main": prompt}), 3)
+    assert found.robustness is not None
+    assert (found.score, found.robustness.by_variant[0], found.robustness.best) == (0.5, ("as written", 0.5), 1.0)
+    assert found.bill.calls == 8 + 3 * (8 + 8)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,13 @@ def test_words_that_are_not_one_for_each_label_are_refused(tmp_path: Path, words
     assert problem(folder(tmp_path, more)).startswith(f"TASK.yaml: prompt.words: {message}")
 
 
+def test_a_layout_that_would_make_another_prompt_of_a_calibrated_one_is_refused(tmp_path: Path) -> None:
+    prompt = "prompt: {sections: {task: Route.}, calibration: {account: 0.2, billing: 0.3, shipping: 0.5}}\n"
+    assert "layout: prompt.calibration holds for" in problem(folder(tmp_path, f"{prompt}layout: {{style: xml}}\n"))
+    kept = load_task(folder(tmp_path, f"{prompt}layout: {{style: plain}}\n")).prompts["main"]
+    assert kept.calibration == {"account": 0.2, "billing": 0.3, "shipping": 0.5}
+
+
 def test_words_for_all_labels_reach_the_prompt(tmp_path: Path) -> None:
     words = {"account": "a", "billing": "the bill", "shipping": "c"}
     more = f"prompt: {{sections: {{task: Route.}}, words: {json.dumps(words)}}}\n"
