@@ -35,8 +35,9 @@ PLANNER = Prompt(
     ),
     template="{case}",
 )
-_TRIALS = 2.0
-"""Steps of both authors that must be known before the model's plan can be said to have beaten the bandit."""
+_SURE = 0.9
+"""Probability of being the better author that the model's plan needs before it leads."""
+_DRAWS = 2000
 
 
 class BriefReply(BaseModel):
@@ -104,6 +105,7 @@ class Planner:
         about: Mapping[str, str],
         authors: Mapping[str, BetaArm],
         attempts: Sequence[Attempt],
+        brief: Brief,
         advised: bool,
         rng: np.random.Generator,
     ) -> list[Choice]:
@@ -115,6 +117,7 @@ class Planner:
             about: What each operator does, in words.
             authors: Posterior of the bandit's and of the planner's choices in this run.
             attempts: What was tried so far; without any, no advice is asked.
+            brief: The planner's reading of the task, which it is reminded of.
             advised: Whether the model may be asked.
             rng: Random numbers of this round.
 
@@ -122,19 +125,21 @@ class Planner:
             BudgetExhausted: The call for advice does not fit.
         """
         chosen = [Choice(operator=thompson(operators, rng), author="bandit") for _ in range(steps)]
-        led = max(1, steps - 1) if _beaten(authors) else min(1, steps - 1)
+        led = max(1, steps - 1) if _beaten(authors, rng) else min(1, steps - 1)
         if not led or not advised or not attempts or len(operators) < 2:
             return chosen
-        advice = await self._advice(attempts, {name: about[name] for name in operators})
+        advice = await self._advice(brief, attempts, {name: about[name] for name in operators})
         if advice is None:
             return chosen
         return [*chosen[: steps - led], *[advice] * led]
 
-    async def _advice(self, attempts: Sequence[Attempt], about: Mapping[str, str]) -> Choice | None:
+    async def _advice(self, brief: Brief, attempts: Sequence[Attempt], about: Mapping[str, str]) -> Choice | None:
+        read = [*brief.requirements, *([f"strategy: {brief.strategy}"] if brief.strategy else [])]
+        noted = f"A good answer:\n{quoted('data', chr(10).join(read))}\n\n" if read else ""
         lines = [f"{a.operator} ({a.author}): {a.hypothesis or '-'}: {a.fate} {a.reason}" for a in attempts[-12:]]
         known = "\n".join(f"- {name}: {what}" for name, what in about.items())
         case = (
-            f"The task: {self._task.description}\n\nTried so far:\n{quoted('data', chr(10).join(lines))}\n\n"
+            f"The task: {self._task.description}\n\n{noted}Tried so far:\n{quoted('data', chr(10).join(lines))}\n\n"
             f"The operators:\n{known}\n\nWhich should come next, and what should it focus on?"
         )
         try:
@@ -146,12 +151,13 @@ class Planner:
         return Choice(operator=reply.operator, author="planner", focus=reply.focus, reason=reply.reason)
 
 
-def _beaten(authors: Mapping[str, BetaArm]) -> bool:
-    """Whether the model's choices have earned more than the bandit's, each seen often enough."""
-    (won, lost), (earned, not_earned) = (authors.get(name, (0.0, 0.0)) for name in ("planner", "bandit"))
-    if min(won + lost, earned + not_earned) < _TRIALS:
-        return False
-    return won / (won + lost) > earned / (earned + not_earned)
+def _beaten(authors: Mapping[str, BetaArm], rng: np.random.Generator) -> bool:
+    """Whether the model's choices earn more than the bandit's with enough probability, from both Beta posteriors."""
+    planner, bandit = (
+        rng.beta(1 + won, 1 + lost, _DRAWS)
+        for won, lost in (authors.get(name, (0.0, 0.0)) for name in ("planner", "bandit"))
+    )
+    return float(np.mean(planner > bandit)) >= _SURE
 
 
 def _messages(case: str) -> list[Message]:

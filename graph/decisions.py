@@ -19,6 +19,9 @@ from crito.memory.attempts import Attempt, Fate
 from crito.memory.selection import costs, survivors
 from crito.records import Plan
 
+_FADING = 0.5
+"""What is left, a round later, of the most that a step has earned."""
+
 
 async def remember(state: RunState, runtime: Runtime[Deps]) -> RunState:
     """Accept who beat the incumbent; write down what came of every proposal."""
@@ -78,8 +81,13 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
 
 
 def _heard_of(deps: Deps, state: RunState) -> bool:
-    """Whether the agents' model wrote something in this round."""
-    return any(deps.archive.candidate(candidate).author != "code" for candidate in state["proposals"])
+    """Whether the agents' model wrote something in this round that was neither there before nor refused by a guard."""
+    fresh = (c for c in state["proposals"] if c not in state["seen"] and not _screened(state, c))
+    return any(deps.archive.candidate(candidate).author != "code" for candidate in fresh)
+
+
+def _screened(state: RunState, candidate: str) -> bool:
+    return state["rejected"].get(candidate, ("", ""))[0] == "screened"
 
 
 def _following(deps: Deps, state: RunState, left: int, total: int) -> int | None:
@@ -151,13 +159,14 @@ def _attempts(deps: Deps, state: RunState, accepted: Sequence[str]) -> list[Atte
 def _learned(deps: Deps, state: RunState, accepted: Sequence[str]) -> RunState:
     """Posteriors of operators and authors after this round.
 
-    A step earns the best accepted gain of its candidates per token that they took of the target, as a share of the
-    most that any step of the run has earned so far. Shares update a Beta posterior like coin flips with that mean
-    (Agrawal & Goyal 2012).
+    A step earns the best accepted gain of its candidates per token that they and the step itself took, as a share of
+    the most that any step has earned, which fades from round to round: gains get harder, and what the first round
+    found cheaply is no measure of the tenth. Shares update a Beta posterior like coin flips with that mean (Agrawal &
+    Goyal 2012).
     """
     plan = Plan.model_validate(state["plan"])
     earned = [_earned(deps, state, index, accepted) for index in range(len(plan.steps))]
-    rate = max([state["rate"], *earned])
+    rate = max([state["rate"] * _FADING, *earned])
     operators = {name: list(arm) for name, arm in state["operators"].items()}
     authors = {name: list(arm) for name, arm in state["authors"].items()}
     for step, value in zip(plan.steps, earned, strict=True):
@@ -172,9 +181,17 @@ def _learned(deps: Deps, state: RunState, accepted: Sequence[str]) -> RunState:
 
 
 def _earned(deps: Deps, state: RunState, step: int, accepted: Sequence[str]) -> float:
-    """Gain per token of one step of this round."""
+    """Gain per token of one step of this round: evidence, agents, gate and race together."""
     made = [candidate for candidate, index in state["proposals"].items() if index == step]
     gains = [deps.archive.gain(c, state["incumbent"], deps.val) for c in made if c in accepted]
-    found = (deps.archive.outcome(c, example.id) for c in made for example in deps.val)
-    tokens = sum(o.usage.tokens_in + o.usage.tokens_out for o in found if o is not None)
-    return max([0.0, *gains]) / max(tokens, 1)
+    raced = [(c, example.id) for c in made for example in deps.val]
+    gated = [(c, i) for c in made for i in _cited(deps, c)]
+    found = (deps.archive.outcome(candidate, example) for candidate, example in [*raced, *gated])
+    answers = sum(o.usage.tokens_in + o.usage.tokens_out for o in found if o is not None)
+    return max([0.0, *gains]) / max(answers + state["proposing"].get(step, 0), 1)
+
+
+def _cited(deps: Deps, candidate: str) -> tuple[str, ...]:
+    """Training examples on which a candidate had to prove itself before its race."""
+    made = deps.archive.candidate(candidate)
+    return (*made.mends, *made.keeps)

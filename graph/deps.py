@@ -64,5 +64,13 @@ class Deps:
 
     @cached_property
     def val(self) -> tuple[Example, ...]:
-        """The validation examples, in one order for all races, labels evenly mixed."""
-        return tuple(interleaved(self.task.splits.val, self.task.seed))
+        """The validation examples, labels evenly mixed."""
+        return self.race_order(0)
+
+    def race_order(self, round_number: int) -> tuple[Example, ...]:
+        """The validation examples as the races of a round take them, labels evenly mixed.
+
+        Another order each round: who won a race owes part of it to luck on the first blocks, and would throw out all
+        later contenders there if every race began with them.
+        """
+        return tuple(interleaved(self.task.splits.val, self.task.seed + round_number))

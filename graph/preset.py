@@ -24,6 +24,7 @@ class Stage(BaseModel):
         patience: Rounds in a row without a new incumbent after which the next stage begins.
         accept: ``better``: strictly positive paired difference; ``cheaper``: fewer tokens and not inferior.
         reserve: Share of the search budget that is left to later stages.
+        schedule: How its contenders race; None for the preset's schedule.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +37,7 @@ class Stage(BaseModel):
     patience: int = Field(default=1, gt=0)
     accept: Literal["better", "cheaper"] = "better"
     reserve: float = Field(default=0.0, ge=0, lt=1)
+    schedule: Schedule | None = None
 
 
 class Preset(BaseModel):
@@ -53,7 +55,7 @@ class Preset(BaseModel):
         alpha: Level of the paired tests that eliminate a candidate from a race.
         margin: How much a cheaper prompt may lose (non-inferiority).
         length_price: What a prompt as long as the seed costs in score, in choosing survivors (CAPO's gamma).
-        gate: Whether a patch must mend a cited failure, and break no cited success, before it is raced.
+        gate: Whether a patch must mend more cited failures than it breaks cited successes before it is raced.
         taxonomy: Whether diagnoses of failures are shown to the critic and answered by edits in code.
         planner: Who chooses the operators: the bandit ``advised`` by the model, the ``bandit`` alone, or a draw at
             ``random``.
@@ -100,6 +102,10 @@ class Preset(BaseModel):
         most = self.calls + verdict
         return budget.model_copy(update={"calls": min(budget.calls or most, most)})
 
+    def schedule_of(self, stage: Stage) -> Schedule:
+        """How the contenders of a stage race."""
+        return stage.schedule or self.schedule
+
     def most_calls(self, examples: int, search: int) -> int:
         """Target calls that a search takes at most: what its rounds may take, and no more than it is given.
 
@@ -112,7 +118,7 @@ class Preset(BaseModel):
         for stage in self.stages:
             room = max(examples, int(stage.share * limit))
             if stage.count is not None:
-                room = min(room, cost(self.schedule, stage.steps * stage.count, examples, self.block))
+                room = min(room, cost(self.schedule_of(stage), stage.steps * stage.count, examples, self.block))
             total += stage.rounds * room
         return min(limit, total)
 

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 
 from crito.config import suggestion
 from crito.errors import BadInput
+from crito.graph.ablation import without
 from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.preset import Preset, Stage
 from crito.task import Task
 
-_OPENING = Stage(name="opening", operators=("opening",), share=0.5)
-_SWEEP = Stage(name="sweep", operators=("sweep",))
+_OPENING = Stage(name="opening", operators=("opening",), share=0.5, count=20, schedule="halving")
+_SWEEP = Stage(name="sweep", operators=("sweep",), count=8, schedule="halving")
 _COMPRESS = Stage(name="compress", operators=("compress",), share=0.1, rounds=4, accept="cheaper")
 _SEARCH = (
     "critique_synthesis",
@@ -41,10 +42,12 @@ DEFAULT = Preset(
     stages=(
         _OPENING,
         _SWEEP,
-        Stage(name="search", operators=_SEARCH, steps=3, rounds=8, patience=2, reserve=0.25),
+        Stage(name="search", operators=_SEARCH, steps=3, count=2, rounds=60, patience=3, reserve=0.15),
         _COMPRESS,
         _SWEEP,
     ),
+    parents="elite_pareto",
+    schedule="affordable",
     finalists=3,
 )
 LEAN = Preset(
@@ -55,6 +58,8 @@ LEAN = Preset(
         Stage(name="search", operators=("critique_synthesis", "demonstrations"), steps=2),
         _COMPRESS.model_copy(update={"rounds": 1}),
     ),
+    parents="elite_pareto",
+    schedule="affordable",
     calls=300,
 )
 RANDOM = Preset(
@@ -130,8 +135,8 @@ PROTEGI = Preset(
     name="protegi",
     source="Automatic Prompt Optimization with Gradient Descent and Beam Search (2023)",
     about="Textual gradients and paraphrases over a beam of four, six rounds, successive halving.",
-    kept="right examples are shown beside the wrong ones; a step draws gradients or paraphrases, not both; of its "
-    f"bandits halving alone; {_COLD}",
+    kept="right examples are shown beside the wrong ones, and a step's gradients are also followed all at once; a step "
+    f"draws gradients or paraphrases, not both; of its bandits halving alone; {_COLD}",
     stages=(
         Stage(
             name="search",
@@ -223,7 +228,7 @@ GEPA = Preset(
     name="gepa",
     source="GEPA: Reflective Prompt Evolution (2025)",
     about="Reflection on a few traces of a parent from the instance Pareto front, a gate on them, then full scoring.",
-    kept="the gate asks for a mended failure and no broken success, in place of a higher sum",
+    kept="the gate asks for more mended failures than broken successes, in place of a higher sum",
     stages=(
         Stage(
             name="search",
@@ -319,46 +324,6 @@ def preset(name: str) -> Preset:
     if base is not None:
         return without(PRESETS[base], name.removeprefix(f"{base}-"))
     raise BadInput(f"preset: there is no {name!r}{suggestion(name, PRESETS)}")
-
-
-_PARTS: Mapping[str, Mapping[str, object]] = {
-    "own-outputs": {"own_outputs": False},
-    "repair": {"gate": False},
-    "racing": {"schedule": "full"},
-    "pareto": {"parents": "incumbent"},
-    "taxonomy": {"taxonomy": False},
-    "planner": {"planner": "bandit"},
-    "bandit": {"planner": "random"},
-    "demos": {"demos": False},
-    "likelihood": {"likelihood": False},
-    "confirmation": {"finalists": 0},
-}
-_OPERATORS_OF: Mapping[str, tuple[str, ...]] = {
-    "demos": ("demonstrations",),
-    "socratic": ("socratic",),
-    "compression": ("compress",),
-    "sweep": ("sweep",),
-}
-
-
-def without(base: Preset, part: str) -> Preset:
-    """A preset with one part switched off, for ablations.
-
-    Raises:
-        BadInput: There is no such part, the preset does not have it, or nothing would be left.
-    """
-    known = dict.fromkeys((*_PARTS, *_OPERATORS_OF))
-    if part not in known:
-        raise BadInput(f"preset {base.name}: there is no part {part!r}{suggestion(part, known)}")
-    gone = _OPERATORS_OF.get(part, ())
-    kept = ((stage, tuple(o for o in stage.operators if o not in gone)) for stage in base.stages)
-    stages = tuple(stage.model_copy(update={"operators": left}) for stage, left in kept if left)
-    if not stages:
-        raise BadInput(f"preset {base.name}: nothing is left of it without {part}")
-    bare = base.model_copy(update={"stages": stages, **_PARTS.get(part, {})})
-    if bare == base:
-        raise BadInput(f"preset {base.name}: has no part {part!r} to switch off; leave it out")
-    return bare.model_copy(update={"name": f"{base.name}-{part}"})
 
 
 def check_preset(preset: Preset, task: Task) -> None:

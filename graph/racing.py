@@ -53,8 +53,8 @@ async def race(
         alpha: Level of the paired tests.
         schedule: Who answers what; see :data:`crito.graph.schedules.Schedule`.
         calls: The most calls of the race, cached ones included; None for no limit. ``thompson`` uses them all, given
-            at least as many as there are examples. ``halving`` keeps equal contenders with what is left of them;
-            other schedules cost at most what :func:`contenders_for` reckons with.
+            at least as many as there are examples. ``affordable`` keeps whom they reach for, and ``halving`` equal
+            contenders with what is left of them; other schedules cost at most what :func:`contenders_for` reckons with.
         rng: Random numbers of ``thompson``.
 
     Raises:

@@ -24,8 +24,10 @@ from crito.records import Brief, Candidate, Plan, PlanAuthor, Step
 from crito.tools.diagnostics import flips
 from crito.tools.guards import screen as guard
 from crito.tools.stats import BetaArm
+from crito.tools.tally import tallied
 from crito.tools.together import together
 
+_MERGE = "merge"
 _DEAF = 2
 """After so many questions that led to no patch the agents' model is not asked again in this run: it is too weak."""
 
@@ -47,7 +49,7 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
     """Choose the round's steps and send each to a worker."""
     deps, number = runtime.context, state["round"]
     stage = deps.preset.stages[state["stage"]]
-    room = contenders_for(state["calls"], len(deps.val), deps.preset.block, deps.preset.schedule)
+    room = contenders_for(state["calls"], len(deps.val), deps.preset.block, deps.preset.schedule_of(stage))
     with deps.tracer.span("plan", "planner", round=number, stage=stage.name) as span:
         try:
             chosen = await _steps(state, deps, stage, min(stage.steps, room))
@@ -55,7 +57,13 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
             chosen = Plan(round=number, steps=())
         span.set_attribute("crito.steps", [f"{s.author}: {s.operator} {s.reason}".strip() for s in chosen.steps])
     ask, most = _heard(state), stage.count
-    update: RunState = {"plan": chosen.model_dump(mode="json"), "proposals": None, "rejected": {}, "alive": []}  # type: ignore[typeddict-item]  # None empties it
+    update: RunState = {
+        "plan": chosen.model_dump(mode="json"),
+        "proposals": None,  # type: ignore[typeddict-item]  # None empties it
+        "proposing": None,  # type: ignore[typeddict-item]
+        "rejected": {},
+        "alive": [],
+    }
     sends = [
         Send("propose", WorkerState(step=step.model_dump(), index=index, count=count, round=number, ask=ask))
         for index, step in enumerate(chosen.steps)
@@ -79,15 +87,21 @@ async def propose(state: WorkerState, runtime: Runtime[Deps]) -> RunState:
     )
     told = {"parent": step.parents[0], "focus": step.focus, "reason": step.reason, "author": step.author}
     with deps.tracer.span("invoke_agent", step.operator, round=state["round"], **told) as span:
-        try:
-            proposed = (await entry.propose(deps, assignment))[: state["count"]]
-        except BudgetExhausted:
-            proposed = []
+        with tallied() as tally:
+            try:
+                proposed = (await entry.propose(deps, assignment))[: state["count"]]
+            except BudgetExhausted:
+                proposed = []
         span.set_attribute("crito.proposed", [c.id for c in proposed])
     await deps.archive.add(*proposed)
     asked = entry.asks and state["ask"] and bool(proposed or entry.writes)  # nothing proposed: nobody may have asked
     useless = asked and all(candidate.author == "code" for candidate in proposed)
-    return {"proposals": {c.id: state["index"] for c in proposed}, "unheard": int(useless)}
+    index = state["index"]
+    return {
+        "proposals": {c.id: index for c in proposed},
+        "proposing": {index: tally.tokens},
+        "unheard": int(useless),
+    }
 
 
 async def screen(state: RunState, runtime: Runtime[Deps]) -> RunState:
@@ -112,7 +126,7 @@ async def screen(state: RunState, runtime: Runtime[Deps]) -> RunState:
 
 
 async def repair(state: RunState, runtime: Runtime[Deps]) -> RunState:
-    """Let through only what mends a cited failure and breaks no cited success."""
+    """Let through only what mends more of the cited failures than it breaks of the cited successes."""
     deps = runtime.context
     if not deps.preset.gate:
         return {}
@@ -126,8 +140,9 @@ async def repair(state: RunState, runtime: Runtime[Deps]) -> RunState:
 async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
     """Race what is left against the incumbent."""
     deps = runtime.context
+    schedule = deps.preset.schedule_of(deps.preset.stages[state["stage"]])
     calls = min(state["calls"], deps.ledger.meter.calls_left())  # the gate and the agents drew on the same limit
-    room = contenders_for(calls, len(deps.val), deps.preset.block, deps.preset.schedule)
+    room = contenders_for(calls, len(deps.val), deps.preset.block, schedule)
     entered, waiting = state["alive"][:room], state["alive"][room:]
     rejected = {**state["rejected"], **dict.fromkeys(waiting, ("screened", "the round's calls do not reach for it"))}
     contenders = [deps.archive.candidate(c) for c in entered]
@@ -138,10 +153,10 @@ async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
                 deps.archive,
                 contenders,
                 state["incumbent"],
-                deps.val,
+                deps.race_order(state["round"]),
                 block=deps.preset.block,
                 alpha=deps.preset.alpha,
-                schedule=deps.preset.schedule,
+                schedule=schedule,
                 calls=calls,
                 rng=deps.rng(5, state["round"]),
             )
@@ -157,7 +172,7 @@ async def _steps(state: RunState, deps: Deps, stage: Stage, count: int) -> Plan:
     """Who works on what in this round, in so many steps: nobody is asked for what could not race."""
     number = state["round"]
     rng = deps.rng(4, number)
-    usable = _usable(state, deps, stage)
+    usable, brief = _usable(state, deps, stage), Brief.model_validate(state["brief"])
     share = 1 / count
     if len(usable) == 1 or deps.preset.planner == "random":  # there is nothing to choose, or chance is to
         author: PlanAuthor = "stage" if len(usable) == 1 else "random"
@@ -170,16 +185,26 @@ async def _steps(state: RunState, deps: Deps, stage: Stage, count: int) -> Plan:
             about={name: OPERATORS[name].about for name in usable},
             authors={name: (won, lost) for name, (won, lost) in state["authors"].items()},
             attempts=deps.attempts.all(),
-            advised=deps.preset.planner == "advised"
-            and _heard(state)
-            and Brief.model_validate(state["brief"]).author == "planner",
+            brief=brief,
+            advised=deps.preset.planner == "advised" and _heard(state) and brief.author == "planner",
             rng=rng,
         )
     steps = [
         Step(**choice.model_dump(), parents=_parents(deps, state, choice.operator, rng), share=share)
         for choice in choices
     ]
-    return Plan(round=number, steps=tuple(steps))
+    return Plan(round=number, steps=(*_merging(deps, state, stage, share), *steps))
+
+
+def _merging(deps: Deps, state: RunState, stage: Stage, share: float) -> list[Step]:
+    """A step that joins the incumbent with the next best winner of the last round: their gains may well add up."""
+    best, last = state["incumbent"], state["round"] - 1
+    won = [a for a in deps.attempts.all() if a.round == last and a.fate == "accepted" and a.candidate != best]
+    if _MERGE not in stage.operators or not won or deps.archive.candidate(best).round != last:
+        return []
+    other = max(won, key=lambda attempt: (attempt.gain or 0.0, attempt.candidate)).candidate
+    reason = "two candidates won the last round"
+    return [Step(operator=_MERGE, parents=(best, other), author="stage", reason=reason, share=share)]
 
 
 def _usable(state: RunState, deps: Deps, stage: Stage) -> Mapping[str, BetaArm]:
@@ -222,8 +247,8 @@ async def _unrepaired(deps: Deps, candidate: Candidate) -> str | None:
     before = {e.id: o for e in [*mends, *keeps] if (o := deps.archive.outcome(parent, e.id))}
     after = {e.id: o for e in [*mends, *keeps] if (o := deps.archive.outcome(candidate.id, e.id))}
     change = flips(before, after)
-    if change.broken:
-        return f"breaks {len(change.broken)} of {len(keeps)} cases that were right"
     if not change.fixed:
         return f"mends none of the {len(mends)} cited failures"
+    if len(change.broken) >= len(change.fixed):
+        return f"mends {len(change.fixed)} of the {len(mends)} cited failures, breaks {len(change.broken)} right cases"
     return None

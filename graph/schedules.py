@@ -7,13 +7,14 @@ from typing import Literal
 
 from crito.tools.stats import best_probabilities, eliminated, halving_sizes
 
-Schedule = Literal["full", "minibatch", "blocks", "halving", "thompson", "best_probability"]
+Schedule = Literal["full", "minibatch", "blocks", "halving", "affordable", "thompson", "best_probability"]
 """How contenders share the examples of a race.
 
 - ``full``: everybody answers everything.
 - ``minibatch``: everybody answers the first block, the best one all the rest.
 - ``blocks``: who is beaten in a paired test drops out after each block (CAPO's racing).
 - ``halving``: so does the lower half of those that are left.
+- ``affordable``: who is beaten drops out, and of the others only who is behind and cannot be afforded.
 - ``best_probability``: who is the best with less than ``EPSILON`` probability drops out after each block.
 - ``thompson``: each next block goes to the contender with the best draw from its posterior, until the calls are used.
 """
@@ -47,7 +48,7 @@ def cost(schedule: Schedule, contenders: int, examples: int, block: int) -> int:
     """
     sizes = block_sizes(schedule, examples, block)
     match schedule:
-        case "halving":
+        case "halving" | "affordable":
             alive = halving_sizes(contenders, len(sizes))
         case "minibatch" | "thompson":
             alive = [contenders, *[min(contenders, 1)] * (len(sizes) - 1)]
@@ -77,12 +78,15 @@ def dropouts(
     match schedule:
         case "blocks":
             return _beaten(scores, rival, alpha)
-        case "halving":
+        case "halving" | "affordable":
             out = _beaten(scores, rival, alpha)
             left = {c: s for c, s in scores.items() if c not in out}
             places = halving_sizes(len(left) - 1, 2)[1]
+            if schedule == "affordable":
+                places = max(places, len(left) - 1 if room is None else min(room, len(left) - 1))
             behind = _behind(left, rival, places, room)
-            return out | dict.fromkeys(behind, f"in the lower half after {done} examples")
+            where = "in the lower half" if schedule == "halving" else "behind"
+            return out | dict.fromkeys(behind, f"{where} after {done} examples")
         case "minibatch":
             return dict.fromkeys(_behind(scores, rival, 1, 1), f"not the best of the minibatch of {done} examples")
         case "best_probability":

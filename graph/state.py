@@ -15,6 +15,11 @@ def gather(old: dict[str, int] | None, new: dict[str, int] | None) -> dict[str, 
     return dict(sorted(first.items(), key=lambda item: item[1]))
 
 
+def joined(old: dict[int, int] | None, new: dict[int, int] | None) -> dict[int, int]:
+    """Reducer of what parallel workers took, by the index of the step; None empties it."""
+    return {} if new is None else {**(old or {}), **new}
+
+
 class RunState(TypedDict, total=False):
     """What a checkpoint holds.
 
@@ -26,6 +31,7 @@ class RunState(TypedDict, total=False):
         plan: The current round's plan.
         calls: Target calls that the current round may make.
         proposals: What was proposed in this round: the index of its step, by candidate.
+        proposing: What proposing took, in tokens of evidence and agents: by the index of the step.
         rejected: Why candidates fell out of this round, by id: (fate, reason).
         seen: Every id proposed in earlier rounds.
         pool: Ids of the candidates that may become parents, the seed first.
@@ -33,7 +39,7 @@ class RunState(TypedDict, total=False):
         alive: Ids that are still in this round: screened, then repaired, then through the race.
         operators: Beta posterior of each operator that was used: [earned, not earned].
         authors: The same for who chose: bandit, planner.
-        rate: The most that a step has earned so far, in accepted gain per token of the target.
+        rate: The most that a step has earned, in accepted gain per token; half of it is left each round.
         spent: What had been paid when the last round ended: calls, tokens, usd. Decisions are taken from this and
             never from the live meter, so that a resumed run decides as an undisturbed one.
         unheard: How often the agents were asked and gave nothing of use.
@@ -49,6 +55,7 @@ class RunState(TypedDict, total=False):
     plan: dict[str, Any]
     calls: int
     proposals: Annotated[dict[str, int], gather]
+    proposing: Annotated[dict[int, int], joined]
     rejected: dict[str, tuple[str, str]]
     seen: list[str]
     pool: list[str]

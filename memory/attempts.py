@@ -17,7 +17,7 @@ class Attempt(BaseModel):
     """One proposal and its fate.
 
     Attributes:
-        fate: ``screened`` by a guard, ``no_repair`` (it mended none of the cited failures or broke a success),
+        fate: ``screened`` by a guard, ``no_repair`` (it mended no more cited failures than it broke successes),
             ``eliminated`` in the race, ``not_better`` after the full race, ``accepted``.
         reason: Why, in words.
         gain: Mean paired difference against the incumbent on the ``n`` examples that both answered.

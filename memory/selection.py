@@ -13,7 +13,9 @@ import numpy as np
 from crito.memory.archive import Archive
 from crito.task import Example
 
-Kind = Literal["incumbent", "top_k", "beam", "population", "instance_pareto", "objective_pareto"]
+_ELITE = 0.5
+"""How often ``elite_pareto`` draws the best: gains add up on one lineage; the rest of the front keeps others open."""
+Kind = Literal["incumbent", "top_k", "beam", "population", "instance_pareto", "elite_pareto", "objective_pareto"]
 """How a pool is kept, and how parents are drawn from it.
 
 ========================  ===========================================  =====================================
@@ -23,6 +25,7 @@ kind                      who stays                                    who is dr
 ``top_k``, ``beam``       the best of old and new together             anyone, evenly
 ``population``            the same (N + N, keep N: EvoPrompt's GA)     by roulette: in proportion to its score
 ``instance_pareto``       who leads on some example, then the best     by the number of examples led (GEPA)
+``elite_pareto``          the same                                     the best in half the draws, else the same
 ``objective_pareto``      who is not dominated, then the best          anyone who is not dominated, evenly
 ========================  ===========================================  =====================================
 
@@ -75,7 +78,7 @@ def survivors(
     cost = {c: costs(archive, c, examples) for c in pool}
     best = sorted(pool, key=lambda c: (-priced(score[c], cost[c][0], reference, gamma), sum(cost[c])))
     match kind:
-        case "instance_pareto":
+        case "instance_pareto" | "elite_pareto":
             first: Sequence[str] = list(archive.front(pool, examples))
         case "objective_pareto":
             front = non_dominated({c: (score[c], *cost[c]) for c in pool})
@@ -133,6 +136,9 @@ def _parent(
     match kind:
         case "incumbent":
             return survivors(kind, archive, pool, examples, 1)[0]
+        case "elite_pareto":
+            elite = rng.random() < _ELITE
+            return _parent("incumbent" if elite else "instance_pareto", archive, pool, examples, rng)
         case "top_k" | "beam":
             return str(rng.choice(list(pool)))
         case "population":

@@ -14,6 +14,7 @@ from crito.errors import ReplyUnusable
 from crito.prompt import Message
 from crito.protocols import Model, ModelReply, ModelRequest
 from crito.tools.ledger import Ledger
+from crito.tools.tally import count
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -72,7 +73,9 @@ class Speaker:
             temperature=temperature,
             json_schema=schema if supported else None,
         )
-        return (await self._ledger.call(self._model, request, role=self.role)).reply
+        reply = (await self._ledger.call(self._model, request, role=self.role)).reply
+        count(reply.usage)
+        return reply
 
 
 def quoted(tag: str, text: str) -> str:

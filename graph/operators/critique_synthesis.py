@@ -7,13 +7,16 @@ reply is of no use, the computed diagnostics and the deterministic edits carry t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 
 from crito.agents.edits import structural
 from crito.errors import CallFailed, PatchRejected, ReplyUnusable
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.demonstrations import set_sizes, unseen
+from crito.graph.operators.merge import three_way
 from crito.patch import Edit, Patch
 from crito.prompt import Demo
 from crito.records import Candidate, Critique, FailureLabel, Hypothesis, Outcome, child
@@ -50,8 +53,9 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     critique = await criticized(deps, assignment, evidence) if assignment.ask else None
     found: dict[str, Candidate] = {}
     if critique is not None:
-        critique = critique.model_copy(update={"hypotheses": critique.hypotheses[: assignment.count]})
-        for hypothesis, patch in await deps.rewriter.synthesize(parent, critique):
+        if assignment.count == 1:
+            critique = critique.model_copy(update={"hypotheses": critique.hypotheses[:1]})
+        for hypothesis, patch in _with_joint(parent, await deps.rewriter.synthesize(parent, critique)):
             _keep(found, parent, patch, hypothesis, evidence, round_number=round_number, author="rewriter")
     for hypothesis, patch in structural(parent.main, deps.task, computed.hypotheses) if deps.preset.taxonomy else ():
         _keep(found, parent, patch, hypothesis, evidence, round_number=round_number)
@@ -131,6 +135,25 @@ async def criticized(deps: Deps, assignment: Assignment, evidence: Evidence) -> 
             return None
         span.set_attribute("crito.hypotheses", [f"{h.label}: {h.direction}" for h in critique.hypotheses])
     return critique if critique.hypotheses else None
+
+
+def _with_joint(parent: Candidate, single: Sequence[tuple[Hypothesis, Patch]]) -> list[tuple[Hypothesis, Patch]]:
+    """What all patches make of the parent together, where there are several, then each by itself.
+
+    A race costs as much for one rule as for three; where the rules do not get along, the single ones are there.
+    """
+    if len(single) < 2:
+        return list(single)
+    hypotheses = [hypothesis for hypothesis, _ in single]
+    main = parent.main
+    alone = [main.apply(patch) for _, patch in single]
+    joined = reduce(partial(three_way, main), alone)
+    if joined in alone:  # all changed the same part, of which there can be only one version
+        return list(single)
+    said = "; ".join(patch.rationale or hypothesis.direction for hypothesis, patch in single)
+    cited = dict.fromkeys(example for hypothesis in hypotheses for example in hypothesis.examples)
+    of_all = hypotheses[0].model_copy(update={"examples": tuple(cited)})
+    return [(of_all, main.diff(joined).model_copy(update={"rationale": said})), *single]
 
 
 def _show_failures(parent: Candidate, evidence: Evidence, task: Task) -> Patch | None:

@@ -9,7 +9,7 @@ from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.offspring import offspring
 from crito.memory.lineage import common_ancestor, lineage
-from crito.prompt import Prompt
+from crito.prompt import Prompt, Section
 from crito.records import Candidate
 
 _Part = TypeVar("_Part")
@@ -32,23 +32,43 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     if one.main.words != other.main.words:
         return []  # a rule that names words belongs to them
     first_leads = deps.archive.gain(one.id, other.id, deps.val) >= 0
-    merged = _merged(deps.archive.candidate(root).main, one.main, other.main, first_leads)
+    merged = three_way(deps.archive.candidate(root).main, one.main, other.main, first_leads=first_leads)
     patch = one.main.diff(merged).model_copy(update={"rationale": f"join what both changed since {root}"})
     return offspring(parents, [patch], operator="merge", round_number=assignment.round, author="code")
 
 
-def _merged(root: Prompt, one: Prompt, other: Prompt, first_leads: bool) -> Prompt:
+def three_way(root: Prompt, one: Prompt, other: Prompt, *, first_leads: bool = True) -> Prompt:
+    """What each of two prompts changed of a third, in one prompt; where both changed a part, the leader's version.
+
+    Lists of rules need no leader: they hold what neither dropped and what either added.
+    """
     names = dict.fromkeys(section.name for prompt in (one, other) for section in prompt.sections)
     pick = _Pick(first_leads)
-    sections = (pick(root.section(name), one.section(name), other.section(name)) for name in names)
+    sections = (
+        _rules(root.section(name), one.section(name), other.section(name))
+        or pick(root.section(name), one.section(name), other.section(name))
+        for name in names
+    )
     return one.model_copy(
         update={
-            "sections": tuple(section for section in sections if section is not None),
+            "sections": tuple(section for section in sections if section is not None and section.body),
             "demos": pick(root.demos, one.demos, other.demos),
             "template": pick(root.template, one.template, other.template),
             "layout": pick(root.layout, one.layout, other.layout),
         }
     )
+
+
+def _rules(before: Section | None, one: Section | None, other: Section | None) -> Section | None:
+    """Rules of both: what neither dropped, then what either added; None unless both changed a list of rules."""
+    if one is None or other is None or before in (one, other):
+        return None
+    if isinstance(one.body, str) or isinstance(other.body, str):
+        return None
+    old = before.body if before is not None and not isinstance(before.body, str) else ()
+    kept = [rule for rule in old if rule in one.body and rule in other.body]
+    added = [rule for rule in (*one.body, *other.body) if rule not in old]
+    return one.model_copy(update={"body": tuple(dict.fromkeys([*kept, *added]))})
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from crito.graph.deps import Deps
-from crito.graph.operators import demonstrations
+from crito.graph.operators import demonstrations, strategy
 from crito.graph.operators.assignment import Assignment
 from crito.prompt import Prompt
 from crito.records import Candidate, candidate_id
 
 
 async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
-    """The null prompt, then demonstrations x answer rule x answer cue x place of the instructions.
+    """The null prompt, chain of thought where there is room for it, then a spread around the seed.
+
+    The spread is demonstrations x answer rule x answer cue x place of the instructions.
 
     Raises:
         BudgetExhausted: Harvesting reasoning does not fit into the budget.
     """
     seed = assignment.parent
-    return [*null(seed), *await demonstrations.opening(deps, seed, assignment.count - 1)]
+    baselines = [*null(seed), *strategy.chain_of_thought(seed, deps.task)][: assignment.count]
+    return [*baselines, *await demonstrations.opening(deps, seed, assignment.count - len(baselines))]
 
 
 def null(seed: Candidate) -> list[Candidate]:

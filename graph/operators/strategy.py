@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
@@ -24,8 +26,9 @@ _DIRECT = {
         "Write down nothing but the answer.",
     ),
 }
+_BASELINE = "chain of thought"
 _REASONED = {
-    "chain of thought": ("Reason briefly, one short step after another.", _LAST_LINE),
+    _BASELINE: ("Reason briefly, one short step after another.", _LAST_LINE),
     "least-to-most": (
         "List the simpler questions that have to be settled first, the easiest one at the top.",
         "Answer them in that order, each with the help of those before it.",
@@ -46,19 +49,27 @@ _REASONED = {
 
 async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     """The parent with other strategies, in random order; those that write reasoning only where there is room for it."""
-    parent = assignment.parent
-    strategies = {**_DIRECT, **(_REASONED if _roomy(deps.task) else {})}
-    names = list(strategies)
-    found: list[Candidate] = []
-    for at in deps.rng(18, assignment.round, assignment.worker).permutation(len(names)):
-        patch = _patch(parent.main, names[at], strategies[names[at]])
+    names = list({**_DIRECT, **(_REASONED if _roomy(deps.task) else {})})
+    order = deps.rng(18, assignment.round, assignment.worker).permutation(len(names))
+    return _with(assignment.parent, [names[at] for at in order], assignment.round)[: assignment.count]
+
+
+def chain_of_thought(seed: Candidate, task: Task) -> list[Candidate]:
+    """The seed that reasons before it answers, as a baseline; none where there is no room for it."""
+    return _with(seed, [_BASELINE], 0) if _roomy(task) else []
+
+
+def _with(parent: Candidate, names: Iterable[str], round_number: int) -> list[Candidate]:
+    found = []
+    for name in names:
+        patch = _patch(parent.main, name, {**_DIRECT, **_REASONED}[name])
         try:
-            candidate = child(parent, patch, operator="strategy", round_number=assignment.round)
+            candidate = child(parent, patch, operator="strategy", round_number=round_number)
         except PatchRejected:
             continue
         if candidate.id != parent.id:
             found.append(candidate)
-    return found[: assignment.count]
+    return found
 
 
 def _patch(prompt: Prompt, name: str, steps: tuple[str, ...]) -> Patch:

@@ -148,7 +148,7 @@ async def test_a_provider_that_goes_down_pauses_the_run_and_resuming_ends_it(tmp
         return lambda number, body: Fault(503) if down and number > requests else None
 
     async with StubProvider(reply=answer) as stub:
-        task = toy_task(stub.url)
+        task = toy_task(stub.url, budget=Budget(calls=1500))  # one that binds ends it earlier: failures count
         expected = essence(await Run(task, tmp_path / "undisturbed.db").start("r"))
         needed, down = stub.requests, True
         stub._fault = after(needed + 200)

@@ -39,10 +39,10 @@ async def decided(
         (0.5, {"stage": OPENING, "stale": 1}, FIRST_SWEEP),
         (1.0, {"stage": OPENING}, COMPRESS),
         (0.5, {"stage": FIRST_SWEEP, "stale": 1}, SEARCH),
-        (0.5, {"stage": SEARCH, "stale": 1}, SEARCH),
-        (0.5, {"stage": SEARCH, "stale": 2}, COMPRESS),
-        (0.5, {"stage": SEARCH, "stage_rounds": 7}, SEARCH),
-        (0.5, {"stage": SEARCH, "stage_rounds": 8}, COMPRESS),
+        (0.5, {"stage": SEARCH, "stale": 2}, SEARCH),
+        (0.5, {"stage": SEARCH, "stale": 3}, COMPRESS),
+        (0.5, {"stage": SEARCH, "stage_rounds": 59}, SEARCH),
+        (0.5, {"stage": SEARCH, "stage_rounds": 60}, COMPRESS),
         (1.0, {"stage": SEARCH}, COMPRESS),
         (0.5, {"stage": COMPRESS}, COMPRESS),
         (1.0, {"stage": COMPRESS}, COMPRESS),
@@ -59,7 +59,7 @@ async def test_the_stages_follow_each_other(
 
 async def test_a_stage_counts_its_own_rounds(tmp_path: Path) -> None:
     _, same = await decided(tmp_path, stale=1)
-    _, other = await decided(tmp_path, stale=2)
+    _, other = await decided(tmp_path, stale=3)
     assert (same["stage_rounds"], same.get("stale", 1)) == (2, 1)
     assert (other["stage_rounds"], other["stale"]) == (1, 0)
 
@@ -93,7 +93,7 @@ async def test_what_the_last_look_needs_is_not_searched_away_and_it_gets_all_tha
 
 
 async def test_searching_stops_in_time_for_the_later_stages(tmp_path: Path) -> None:
-    for calls, following in ((113.0, SEARCH), (114.0, COMPRESS)):
+    for calls, following in ((133.0, SEARCH), (134.0, COMPRESS)):
         _, update = await decided(tmp_path, spent={**SPENT, "calls": calls})
         assert update.get("stage", SEARCH) == following
 
@@ -131,6 +131,7 @@ async def state_of(deps: Deps, *steps: tuple[str, PlanAuthor], **state: Any) -> 
     made: Any = {
         **EARLIER,
         **known,
+        "proposing": {},
         "seen": [deps.seed],
         "pool": [deps.seed],
         "plan": Plan(round=2, steps=planned).model_dump(mode="json"),
@@ -184,10 +185,22 @@ async def test_what_was_learned_before_stays(tmp_path: Path) -> None:
     assert found["authors"]["bandit"] == pytest.approx([6.5, 1.5])
 
 
-async def test_an_earlier_rate_stays_the_measure_until_it_is_beaten(tmp_path: Path) -> None:
-    found = await learned(tmp_path, rate=1.0 / 120)
+async def test_half_of_an_earlier_rate_stays_the_measure_until_it_is_beaten(tmp_path: Path) -> None:
+    found = await learned(tmp_path, rate=2.0 / 120)
     assert found["rate"] == pytest.approx(1.0 / 120)
     assert gained(found)["demonstrations"] == pytest.approx((0.5, 0.5))
+
+
+async def test_what_an_earlier_round_found_cheaply_is_beaten_in_time(tmp_path: Path) -> None:
+    found = await learned(tmp_path, rate=0.8 / 120)
+    assert found["rate"] == pytest.approx(0.5 / 120)
+    assert gained(found)["demonstrations"] == pytest.approx((1.0, 0.0))
+
+
+async def test_a_round_that_finds_nothing_halves_the_rate(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        found = _learned(deps, await state_of(deps, STEPS[0], proposals={}, rate=0.5), [])
+    assert (found["rate"], gained(found)) == (0.25, {"demonstrations": (0.0, 1.0)})
 
 
 async def test_a_gain_that_cost_twice_the_tokens_counts_half(tmp_path: Path) -> None:
@@ -196,6 +209,30 @@ async def test_a_gain_that_cost_twice_the_tokens_counts_half(tmp_path: Path) -> 
         state = await state_of(deps, *STEPS[:2], proposals={cheap.id: 0, dear.id: 1})
         found = _learned(deps, state, [cheap.id, dear.id])
     assert gained(found)["critique_synthesis"] == pytest.approx((0.5, 0.5))
+
+
+async def priced(path: Path, *, proposing: dict[int, int] | None = None, cited: int = 0) -> dict[str, Any]:
+    """After two steps of equal gain, of which the second took this to propose, or answered cited training examples."""
+    async with make_deps(path) as deps:
+        train = deps.task.splits.train[:cited]
+        mends, keeps = (tuple(example.id for example in half) for half in (train[::2], train[1::2]))
+        plain, gated = await raced(deps, "Plain.", 1.0), await raced(deps, "Gated.", 1.0, mends=mends, keeps=keeps)
+        await deps.archive.record(make_outcome(gated.id, example, 1.0, tokens=60) for example in train)
+        proposals = {plain.id: 0, gated.id: 1}
+        state = await state_of(deps, *STEPS[:2], proposals=proposals, proposing=proposing or {})
+        return gained(_learned(deps, state, list(proposals)))
+
+
+async def test_what_proposing_took_is_part_of_the_price(tmp_path: Path) -> None:
+    found = await priced(tmp_path, proposing={0: 0, 1: 120})  # as much again as the race
+    assert found["demonstrations"] == pytest.approx((1.0, 0.0))
+    assert found["critique_synthesis"] == pytest.approx((0.5, 0.5))
+
+
+async def test_what_the_gate_took_is_part_of_the_price(tmp_path: Path) -> None:
+    found = await priced(tmp_path, cited=2)  # one to mend and one to keep, 60 tokens each
+    assert found["demonstrations"] == pytest.approx((1.0, 0.0))
+    assert found["critique_synthesis"] == pytest.approx((0.5, 0.5))
 
 
 async def test_a_step_without_a_proposal_has_lost(tmp_path: Path) -> None:
@@ -261,6 +298,31 @@ async def test_the_pool_keeps_no_more_than_the_preset_lets_and_always_the_incumb
         )
     assert update["pool"] == [best.id, good.id]
     assert poor.id in kept["pool"]
+
+
+@pytest.mark.parametrize(
+    ("author", "fate", "before", "left"),
+    [
+        ("rewriter", "", False, 0),
+        ("rewriter", "no_repair", False, 0),
+        ("rewriter", "screened", False, 1),
+        ("rewriter", "", True, 1),
+        ("code", "", False, 1),
+    ],
+    ids=["raced", "stopped at the gate", "screened out", "there already", "by code"],
+)
+async def test_agents_are_heard_where_they_wrote_something_new_that_no_guard_refused(
+    tmp_path: Path, author: str, fate: str, before: bool, left: int
+) -> None:
+    async with make_deps(tmp_path) as deps:
+        made = await raced(deps, "New.", 0.0, author=author)
+        seen = [deps.seed, *([made.id] if before else [])]
+        rejected = {made.id: (fate, "why")} if fate else {}
+        state = await state_of(
+            deps, STEPS[0], proposals={made.id: 0}, alive=[], seen=seen, rejected=rejected, unheard=1
+        )
+        update = await remember(state, Runtime(context=deps))
+    assert 1 + update["unheard"] == left  # the update is added to what there was
 
 
 async def test_a_use_costs_the_mean_tokens_of_the_answers(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
-from crito.graph.operators.merge import propose
+from crito.graph.operators.merge import propose, three_way
 from crito.prompt import Demo, Layout, Prompt, Section
 from crito.records import Candidate
 from tests.builders import make_candidate, make_deps, make_outcome
@@ -51,6 +51,53 @@ async def test_where_both_changed_the_better_one_is_followed(
     one, other = heir(sections=(NEW_TASK,)), heir(sections=(NEWER_TASK, RULES), demos=DEMOS)
     (child,) = await merged(tmp_path, one, other, scores=scores)
     assert child.main == Prompt(sections=(task,), demos=DEMOS)
+
+
+def ruled(*rules: str) -> Section:
+    return Section(name="rules", body=rules)
+
+
+@pytest.mark.parametrize(
+    ("before", "one", "other", "joined"),
+    [
+        (("Old.",), ("Old.", "A."), ("Old.", "B."), ("Old.", "A.", "B.")),
+        (("Old.",), ("A.", "Old."), ("Old.", "A.", "B."), ("Old.", "A.", "B.")),
+        (("Old.", "Bad."), ("Old.", "A."), ("Old.", "Bad.", "B."), ("Old.", "A.", "B.")),
+        (("Old.", "Bad."), ("Old.",), ("A.",), ("A.",)),
+        (None, ("A.",), ("B.", "A."), ("A.", "B.")),
+    ],
+    ids=["both added", "both added the same", "one dropped", "both dropped", "there was none"],
+)
+@pytest.mark.parametrize("first_leads", [True, False])
+def test_lists_of_rules_that_both_changed_hold_what_neither_dropped_and_what_either_added(
+    before: tuple[str, ...] | None,
+    one: tuple[str, ...],
+    other: tuple[str, ...],
+    joined: tuple[str, ...],
+    first_leads: bool,
+) -> None:
+    root = Prompt(sections=(TASK, *([ruled(*before)] if before else [])))
+    left, right = (Prompt(sections=(TASK, ruled(*rules))) for rules in (one, other))
+    merged = three_way(root, left, right, first_leads=first_leads)
+    assert merged == Prompt(sections=(TASK, ruled(*joined)))
+
+
+def test_a_list_of_which_the_two_leave_nothing_is_left_out() -> None:
+    root = Prompt(sections=(TASK, ruled("A.", "B.")))
+    left, right = (Prompt(sections=(TASK, ruled(rule))) for rule in ("A.", "B."))
+    assert three_way(root, left, right) == Prompt(sections=(TASK,))
+
+
+def test_a_list_that_one_alone_changed_stands_as_it_wrote_it() -> None:
+    left, right = Prompt(sections=(ruled("Old.", "More."),)), Prompt(sections=(ruled("A.", "Old."),))
+    assert three_way(left, left, right) == three_way(left, right, left) == right
+
+
+@pytest.mark.parametrize(("first_leads", "rules"), [(True, "In one word."), (False, ("One word.", "B."))])
+def test_where_one_made_a_text_of_the_rules_the_leader_is_followed(first_leads: bool, rules: str) -> None:
+    left, right = (Prompt(sections=(Section(name="rules", body=b),)) for b in ("In one word.", ("One word.", "B.")))
+    merged = three_way(Prompt(sections=(RULES,)), left, right, first_leads=first_leads)
+    assert merged == Prompt(sections=(Section(name="rules", body=rules),))
 
 
 async def test_a_parent_that_is_worse_than_the_ancestor_is_not_merged(tmp_path: Path) -> None:

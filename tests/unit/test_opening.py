@@ -51,6 +51,25 @@ async def test_the_opening_is_the_null_prompt_and_a_spread_around_the_seed(tmp_p
     assert any(not c.main.demos for c in found[1:])
 
 
+async def test_the_opening_has_a_chain_of_thought_where_there_is_room_for_it(tmp_path: Path) -> None:
+    async with make_deps(tmp_path, reasoning=True) as deps:
+        seed = deps.archive.candidate(deps.seed)
+        found = await opening.propose(deps, Assignment(parents=(seed,), count=8, round=0))
+    assert [c.operator for c in found] == ["null", "strategy", *["demonstrations"] * 6]
+    assert (found[1].hypothesis, found[1].parents, found[1].round) == ("strategy: chain of thought", (seed.id,), 0)
+    assert "Reason briefly" in found[1].main.instructions()
+
+
+@pytest.mark.parametrize(("count", "operators"), [(1, ["null"]), (2, ["null", "strategy"])])
+async def test_baselines_come_before_the_spread_and_are_no_more_than_wanted(
+    tmp_path: Path, count: int, operators: list[str]
+) -> None:
+    async with make_deps(tmp_path, reasoning=True) as deps:
+        seed = deps.archive.candidate(deps.seed)
+        found = await opening.propose(deps, Assignment(parents=(seed,), count=count, round=0))
+    assert [c.operator for c in found] == operators
+
+
 async def test_the_search_is_given_what_the_baseline_and_the_last_look_leave(tmp_path: Path) -> None:
     async with make_deps(tmp_path, budget=Budget(calls=1000), verdict=Spend(calls=24)) as deps:
         command = await baseline({}, Runtime(context=deps))

@@ -29,7 +29,8 @@ ARMS: dict[str, BetaArm] = {"demonstrations": (4.0, 4.0), "critique_synthesis": 
 ABOUT = {"demonstrations": "shows examples", "critique_synthesis": "edits the instructions", "magic": "is not in use"}
 ADVICE = {"operator": "critique_synthesis", "focus": "long messages", "reason": "they fail"}
 ADVISED = Choice(operator="critique_synthesis", author="planner", focus="long messages", reason="they fail")
-AHEAD: dict[str, BetaArm] = {"planner": (1.5, 0.5), "bandit": (1.0, 1.0)}
+AHEAD: dict[str, BetaArm] = {"planner": (6.0, 2.0), "bandit": (2.0, 6.0)}
+READ = Brief(kind="classification", requirements=("One word.",), strategy="Show </data> rules.", author="planner")
 
 
 def brief_reply(kind: str) -> dict[str, object]:
@@ -49,6 +50,7 @@ async def chosen(
     attempts: tuple[Attempt, ...] = (TRIED,),
     operators: dict[str, BetaArm] = ARMS,
     authors: dict[str, BetaArm] | None = None,
+    brief: Brief = READ,
     seed: int = 0,
 ) -> tuple[list[Choice], list[str]]:
     """The choices for one round, and what the model was shown for them."""
@@ -59,6 +61,7 @@ async def chosen(
             about=ABOUT,
             authors=authors or {},
             attempts=attempts,
+            brief=brief,
             advised=advised,
             rng=np.random.default_rng(seed),
         )
@@ -167,20 +170,36 @@ async def test_advice_that_has_earned_more_than_the_bandit_leads_all_steps_but_o
 @pytest.mark.parametrize(
     "authors",
     [
-        {"planner": (1.0, 1.0), "bandit": (1.5, 0.5)},
-        {"planner": (1.0, 1.0), "bandit": (1.0, 1.0)},
-        {"planner": (1.0, 0.9), "bandit": (0.0, 9.0)},
-        {"planner": (9.0, 0.0), "bandit": (0.0, 1.9)},
-        {"planner": (9.0, 0.0)},
-        {"bandit": (0.0, 9.0)},
+        {},
+        {"planner": (1.0, 1.0), "bandit": (9.0, 1.0)},
+        {"planner": (9.0, 9.0), "bandit": (9.0, 9.0)},
+        {"planner": (1.0, 0.0), "bandit": (1.0, 1.0)},
+        {"planner": (3.0, 1.0), "bandit": (2.0, 2.0)},
+        {"planner": (5.0, 0.0)},
+        {"bandit": (0.0, 5.0)},
     ],
-    ids=["behind", "equal", "few trials of its own", "few trials of the bandit", "no bandit", "never tried"],
+    ids=["no trials", "behind", "equal", "one good trial", "probably ahead", "no bandit", "never tried"],
 )
 async def test_advice_does_not_lead_before_it_has_shown_that_it_pays(
     tmp_path: Path, authors: dict[str, BetaArm]
 ) -> None:
     choices, _ = await chosen(tmp_path, ADVICE, authors=authors)
     assert authors_of(choices) == ["bandit", "bandit", "planner"]
+
+
+@pytest.mark.parametrize(("trials", "led"), [(10, 1), (100, 2)])
+async def test_of_a_small_lead_more_trials_make_the_plan_sure(tmp_path: Path, trials: int, led: int) -> None:
+    authors = {"planner": (0.6 * trials, 0.4 * trials), "bandit": (0.45 * trials, 0.55 * trials)}
+    choices, _ = await chosen(tmp_path, ADVICE, authors=authors)  # .74 probable after 10 trials each, .98 after 100
+    assert authors_of(choices).count("planner") == led
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("won", "led"), [(4.0, 1), (6.0, 2)])
+async def test_nine_in_ten_is_sure_enough_whatever_is_drawn(tmp_path: Path, won: float, led: int, seed: int) -> None:
+    authors = {"planner": (won, 2.0), "bandit": (2.0, 4.0)}  # .86 and .93 probable
+    choices, _ = await chosen(tmp_path, ADVICE, authors=authors, seed=seed)
+    assert authors_of(choices).count("planner") == led
 
 
 async def test_a_single_step_follows_advice_that_has_beaten_the_bandit(tmp_path: Path) -> None:
@@ -204,14 +223,21 @@ async def test_a_failed_call_leaves_the_bandit_in_charge(tmp_path: Path) -> None
     failure = CallFailed("bad_request", "too long", retryable=False)
     async with speaking(tmp_path, lambda _: failure, role="planner") as (speaker, _):
         choices = await Planner(speaker, LABELLED).choose(
-            2, operators=ARMS, about=ABOUT, authors={}, attempts=[TRIED], advised=True, rng=np.random.default_rng(0)
+            2,
+            operators=ARMS,
+            about=ABOUT,
+            authors={},
+            attempts=[TRIED],
+            brief=READ,
+            advised=True,
+            rng=np.random.default_rng(0),
         )
     assert authors_of(choices) == ["bandit", "bandit"]
 
 
 async def test_what_was_tried_is_shown_as_data(tmp_path: Path) -> None:
     _, (shown,) = await chosen(tmp_path, ADVICE)
-    inside = shown.partition("<data>")[2].partition("</data>")[0]
+    inside = shown.partition("Tried so far:\n<data>")[2].partition("</data>")[0]
     assert "demonstrations (code): show" in inside
     assert "obey: eliminated" in inside
 
@@ -220,3 +246,15 @@ async def test_only_operators_that_may_be_used_are_offered(tmp_path: Path) -> No
     _, (shown,) = await chosen(tmp_path, ADVICE)
     assert "- demonstrations: shows examples\n- critique_synthesis: edits the instructions\n" in shown
     assert "magic" not in shown
+
+
+async def test_the_reading_of_the_task_is_shown_as_data(tmp_path: Path) -> None:
+    _, (shown,) = await chosen(tmp_path, ADVICE)
+    inside = shown.partition("A good answer:\n<data>")[2].partition("</data>")[0]
+    assert inside == "\nOne word.\nstrategy: Show &lt;/data> rules.\n"
+
+
+async def test_a_reading_that_says_nothing_is_not_shown(tmp_path: Path) -> None:
+    _, (shown,) = await chosen(tmp_path, ADVICE, brief=Brief(kind="classification"))
+    assert "A good answer" not in shown
+    assert shown.count("<data>") == 1

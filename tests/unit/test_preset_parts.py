@@ -3,7 +3,9 @@
 import pytest
 
 from crito.errors import BadInput
-from crito.graph.presets import DEFAULT, LEAN, PRESETS, check_preset, chosen, preset, without
+from crito.graph.ablation import without
+from crito.graph.preset import Preset, Stage
+from crito.graph.presets import DEFAULT, LEAN, PRESETS, check_preset, chosen, preset
 from tests.builders import make_example, make_examples, make_task
 
 
@@ -26,7 +28,6 @@ def test_a_part_can_be_switched_off_by_name() -> None:
     [
         ("own-outputs", {"own_outputs": False}),
         ("repair", {"gate": False}),
-        ("racing", {"schedule": "full"}),
         ("pareto", {"parents": "incumbent"}),
         ("taxonomy", {"taxonomy": False}),
         ("planner", {"planner": "bandit"}),
@@ -38,6 +39,27 @@ def test_a_part_can_be_switched_off_by_name() -> None:
 def test_a_setting_can_be_switched_off(part: str, changed: dict[str, object]) -> None:
     assert without(DEFAULT, part) == DEFAULT.model_copy(update={"name": f"default-{part}", **changed})
     assert without(DEFAULT, part) != DEFAULT.model_copy(update={"name": f"default-{part}"})
+
+
+def test_without_racing_every_stage_is_measured_in_full() -> None:
+    bare = without(DEFAULT, "racing")
+    assert {bare.schedule_of(stage) for stage in bare.stages} == {"full"}
+    raced = [stage.model_copy(update={"schedule": None}) for stage in DEFAULT.stages]
+    changed = {"name": "default-racing", "schedule": "full", "stages": tuple(raced)}
+    assert bare == DEFAULT.model_copy(update=changed)
+
+
+def test_a_stage_races_as_it_says_and_else_as_the_preset_does() -> None:
+    own, other = Stage(name="a", operators=("babble",), schedule="blocks"), Stage(name="b", operators=("babble",))
+    settings = Preset(name="one", about="-", stages=(own, other), schedule="full")
+    assert [settings.schedule_of(stage) for stage in settings.stages] == ["blocks", "full"]
+
+
+def test_the_most_calls_are_reckoned_as_each_stage_races() -> None:
+    stage = {"name": "a", "operators": ("babble",), "count": 4, "share": 1.0}
+    full, halved = (Stage.model_validate({**stage, "schedule": s}) for s in ("full", "halving"))
+    settings = [Preset(name="one", about="-", stages=stages) for stages in ((full,), (halved,), (full, halved))]
+    assert [preset.most_calls(16, 1000) for preset in settings] == [4 * 16, 4 * 8 + 2 * 8, 4 * 16 + 4 * 8 + 2 * 8]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +80,26 @@ def test_an_operator_can_be_left_out(part: str, gone: set[str], stages: list[str
 def test_without_demonstrations_no_other_operator_shows_any_either() -> None:
     assert DEFAULT.demos
     assert not without(DEFAULT, "demos").demos
+
+
+def test_the_default_races_the_opening_and_the_sweeps_in_halves_and_the_rest_while_it_is_affordable() -> None:
+    raced = {stage.name: DEFAULT.schedule_of(stage) for stage in DEFAULT.stages}
+    assert raced == {"opening": "halving", "sweep": "halving", "search": "affordable", "compress": "affordable"}
+    assert {stage.name: stage.count for stage in DEFAULT.stages if stage.count} == {
+        "opening": 20,
+        "sweep": 8,
+        "search": 2,
+    }
+
+
+def test_the_default_searches_three_steps_a_round_until_three_rounds_in_a_row_found_nothing() -> None:
+    (search,) = (stage for stage in DEFAULT.stages if stage.name == "search")
+    assert (search.steps, search.rounds, search.patience, search.reserve) == (3, 60, 3, 0.15)
+
+
+@pytest.mark.parametrize("settings", [DEFAULT, LEAN], ids=["default", "lean"])
+def test_our_presets_draw_their_parents_from_the_elite_and_the_front(settings: Preset) -> None:
+    assert settings.parents == "elite_pareto"
 
 
 def test_the_default_is_advised_and_takes_a_last_look_at_three_finalists() -> None:

@@ -19,6 +19,8 @@ from tests.builders import make_candidate, make_examples, make_outcome
 
 RIVAL = make_candidate("rival")
 EXAMPLES = make_examples(24)
+CLOSE = {name: [share, *[0.5] * 23] for name, share in zip("abcde", (0.1, 0.9, 0.3, 0.7, 0.5), strict=True)}
+"""One example in eight tells them apart: no test can, so ranks decide."""
 
 
 class TableTarget:
@@ -83,9 +85,7 @@ async def test_everybody_beaten_by_the_rival_ends_the_race(archive: Archive) -> 
 
 
 async def test_the_upper_half_goes_on(archive: Archive) -> None:
-    # One example in eight tells them apart: no test can, so ranks decide.
-    scores = {name: [share, *[0.5] * 23] for name, share in zip("abcde", (0.1, 0.9, 0.3, 0.7, 0.5), strict=True)}
-    standing, calls, names = await run_race(archive, scores, rival=0.5)
+    standing, calls, names = await run_race(archive, CLOSE, rival=0.5)
     dropped = {names[c]: reason for c, reason in standing.dropped.items()}
     assert dropped == {
         "a": "in the lower half after 8 examples",
@@ -107,6 +107,31 @@ async def test_equal_contenders_stay_only_while_the_calls_reach(archive: Archive
     standing, calls, names = await run_race(archive, {n: [0.5] * 24 for n in "abcdefgh"}, rival=0.5, calls=reckoned + 8)
     assert [names[c] for c in standing.finished] == ["a", "b", "c"]
     assert calls == reckoned + 8
+
+
+@pytest.mark.parametrize(
+    ("calls", "finished", "spent"),
+    [
+        (None, "abcde", 5 * 8 + 5 * 8 + 5 * 8),
+        (200, "abcde", 5 * 8 + 5 * 8 + 5 * 8),
+        (5 * 8 + 4 * 8 + 3 * 8, "bde", 5 * 8 + 4 * 8 + 3 * 8),
+        (5 * 8 + 3 * 8 + 2 * 8, "bd", 5 * 8 + 3 * 8 + 2 * 8),
+    ],
+    ids=["no limit", "enough for all", "a few more than half", "half"],
+)
+async def test_in_an_affordable_race_as_many_stay_as_the_calls_reach_for(
+    archive: Archive, calls: int | None, finished: str, spent: int
+) -> None:
+    standing, used, names = await run_race(archive, CLOSE, rival=0.5, schedule="affordable", calls=calls)
+    assert "".join(names[c] for c in standing.finished) == finished
+    assert used == spent
+
+
+async def test_an_affordable_race_spends_nothing_on_who_is_beaten(archive: Archive) -> None:
+    scores = {"good": [1.0] * 24, "bad": [0.0] * 24}
+    standing, used, names = await run_race(archive, scores, rival=0.5, schedule="affordable")
+    assert {names[c]: reason for c, reason in standing.dropped.items()} == {"bad": "beaten after 8 examples"}
+    assert used == 24 + 8
 
 
 async def test_one_contender_answers_everything_unless_it_is_beaten(archive: Archive) -> None:
@@ -196,14 +221,17 @@ def worst_cost(contenders: int, examples: int, block: int) -> int:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_race_keeps_to_its_calls_and_ends_the_same_way_twice(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("schedule", ["halving", "affordable"])
+async def test_a_race_keeps_to_its_calls_and_ends_the_same_way_twice(
+    tmp_path: Path, seed: int, schedule: Schedule
+) -> None:
     rng = np.random.default_rng(seed)
     count = contenders_for(100, 24, 8)
     scores = {f"c{n}": rng.integers(0, 2, len(EXAMPLES)).astype(float).tolist() for n in range(count)}
     found = []
     for run in ("one", "two"):
         database = Database(tmp_path / f"{run}.db")
-        standing, calls, _ = await run_race(Archive(database, run), scores, rival=0.5, calls=100)
+        standing, calls, _ = await run_race(Archive(database, run), scores, rival=0.5, schedule=schedule, calls=100)
         await database.close()
         assert calls <= 100
         found.append(standing)

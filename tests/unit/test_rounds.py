@@ -11,12 +11,12 @@ from langgraph.types import Send
 
 from crito.graph.deps import Deps
 from crito.graph.preset import Preset, Stage
-from crito.graph.rounds import WorkerState, _unrepaired, plan, propose, race_round, repair, screen
-from crito.graph.state import RunState, gather
+from crito.graph.rounds import WorkerState, _unrepaired, plan, propose, repair, screen
+from crito.graph.state import RunState, gather, joined
 from crito.memory.attempts import Attempt
 from crito.prompt import Demo, Prompt
+from crito.protocols import ModelRequest
 from crito.records import Brief, Plan, Step
-from crito.tools.meter import Spend
 from tests.builders import make_candidate, make_deps, make_examples, make_outcome
 
 TRAIN = make_examples(12, "train")
@@ -83,6 +83,14 @@ async def test_no_more_steps_are_planned_than_could_race(tmp_path: Path) -> None
     async with deps_with(tmp_path, preset_of("babble", "format", steps=8, count=1)) as deps:
         planned_steps = [len((await planned(deps, calls=calls))[0].steps) for calls in (0, 12, 24, 500)]
     assert planned_steps == [1, 1, 2, 8]
+
+
+@pytest.mark.parametrize(("schedule", "steps"), [("full", 1), ("halving", 2), (None, 2)])
+async def test_how_the_stage_races_says_how_many_could(tmp_path: Path, schedule: str | None, steps: int) -> None:
+    settings = preset_of("babble", "format", steps=8, count=1, schedule=schedule)  # the preset's own is halving
+    async with deps_with(tmp_path, settings) as deps:
+        chosen, _ = await planned(deps, calls=20)  # two cost 24 in full, and 8 + 8 and 4 where one drops out
+    assert len(chosen.steps) == steps
 
 
 async def test_the_calls_are_shared_by_the_steps_that_are_planned(tmp_path: Path) -> None:
@@ -173,6 +181,16 @@ async def test_no_step_makes_more_than_it_is_sent_for(tmp_path: Path) -> None:
         assert len((await proposed(deps, count=1))["proposals"]) == 1
 
 
+@pytest.mark.parametrize("ask", [True, False], ids=["agents asked", "evidence alone"])
+async def test_a_worker_says_what_proposing_took_the_same_when_it_runs_again(tmp_path: Path, ask: bool) -> None:
+    async with make_deps(tmp_path, answer=lambda _: "billing it is") as deps:
+        took = (await proposed(deps, count=4, ask=ask))["proposing"]
+        paid = deps.ledger.meter.spent.tokens
+        again = (await proposed(deps, count=4, ask=ask))["proposing"]  # from the cache and the archive
+        assert deps.ledger.meter.spent.tokens == paid
+    assert took == again == {3: paid}
+
+
 @pytest.mark.parametrize(("ask", "unheard"), [(True, 1), (False, 0)])
 async def test_agents_that_were_asked_in_vain_are_counted(tmp_path: Path, ask: bool, unheard: int) -> None:
     async with make_deps(tmp_path, answer=lambda _: "billing it is") as deps:
@@ -189,8 +207,13 @@ def test_the_lowest_worker_keeps_a_candidate_that_several_propose() -> None:
     assert gather({"a": 0}, {"c": 1, "a": 1}) == gather({"c": 1, "a": 1}, {"a": 0}) == {"a": 0, "c": 1}
 
 
+def test_what_the_workers_took_is_kept_by_the_index_of_the_step() -> None:
+    assert joined(joined(None, {1: 30}), {0: 20}) == {0: 20, 1: 30}
+
+
 def test_gathering_nothing_empties_what_was_gathered() -> None:
     assert gather({"a": 0}, None) == {}
+    assert joined({0: 20}, None) == {}
 
 
 async def test_screening_gives_reasons_and_keeps_what_is_sound(tmp_path: Path) -> None:
@@ -222,19 +245,21 @@ async def test_only_the_null_prompt_may_be_bare(tmp_path: Path, operator: str, a
     [
         ((1.0, 0.0), (1.0,), None),
         ((0.0, 0.0), (1.0,), "mends none of the 2 cited failures"),
-        ((1.0, 1.0), (0.0,), "breaks 1 of 1 cases that were right"),
+        ((1.0, 1.0), (0.0,), None),
+        ((1.0, 0.0), (0.0,), "mends 1 of the 2 cited failures, breaks 1 right cases"),
+        ((1.0, 1.0), (0.0, 0.0, 0.0), "mends 2 of the 2 cited failures, breaks 3 right cases"),
+        ((0.0, 0.0), (0.0,), "mends none of the 2 cited failures"),
         ((1.0, None), (None,), None),  # a failed call breaks nothing
     ],
 )
-async def test_a_patch_must_mend_and_not_break(
+async def test_a_patch_must_mend_more_than_it_breaks(
     tmp_path: Path, mended: tuple[float | None, ...], kept: tuple[float | None, ...], reason: str | None
 ) -> None:
     async with make_deps(tmp_path, answer=lambda _: RuntimeError("nothing is left to ask")) as deps:
-        cited = TRAIN[:3]
-        candidate = make_candidate(
-            "New.", parents=(deps.seed,), mends=tuple(e.id for e in cited[:2]), keeps=(cited[2].id,)
-        )
-        await deps.archive.record(make_outcome(deps.seed, e, v) for e, v in zip(cited, (0.0, 0.0, 1.0), strict=True))
+        cited, before = TRAIN[: 2 + len(kept)], (0.0, 0.0, *[1.0] * len(kept))
+        mends, keeps = (tuple(e.id for e in part) for part in (cited[:2], cited[2:]))
+        candidate = make_candidate("New.", parents=(deps.seed,), mends=mends, keeps=keeps)
+        await deps.archive.record(make_outcome(deps.seed, e, v) for e, v in zip(cited, before, strict=True))
         # A refused request is not asked again, so that the failed ones stay as they are.
         found = [make_outcome(candidate.id, e, v) for e, v in zip(cited, (*mended, *kept), strict=True)]
         failed = {"error": "bad_request: no"}
@@ -261,35 +286,76 @@ async def test_a_case_that_is_shown_is_no_proof(tmp_path: Path) -> None:
         assert deps.ledger.meter.spent.calls == 0
 
 
-async def test_who_the_calls_do_not_reach_for_does_not_race(tmp_path: Path) -> None:
-    async with make_deps(tmp_path, answer=lambda _: "billing") as deps:
-        await deps.archive.record([make_outcome(deps.seed, e, 0.0) for e in deps.val])
-        first, second = [make_candidate(text, parents=(deps.seed,)) for text in ("One.", "Two.")]
-        await deps.archive.add(first, second)
-        alive = [first.id, second.id]
-        state: RunState = {"alive": alive, "rejected": {}, "incumbent": deps.seed, "calls": 12, "round": 1}
-        update = await race_round(state, Runtime(context=deps))
-        assert deps.ledger.meter.spent.calls == 12
-    assert update["alive"] == [first.id]
-    assert update["rejected"] == {second.id: ("screened", "the round's calls do not reach for it")}
+MERGING = ("merge", "format")
 
 
-@pytest.mark.parametrize(("spent", "contenders"), [(0, 2), (180, 2), (181, 1), (188, 1)])
-async def test_a_race_takes_no_calls_that_the_agents_or_the_gate_have_used(
-    tmp_path: Path, spent: int, contenders: int
+async def winners(deps: Deps, *gains: float | None, number: int = 1) -> list[str]:
+    """Candidates of a round that were accepted with these gains; None was not."""
+    made = [make_candidate(f"Winner {n} of {number}.", parents=(deps.seed,), round=number) for n in range(len(gains))]
+    await deps.archive.add(*made)
+    for candidate, gain in zip(made, gains, strict=True):
+        fate = {"fate": "not_better" if gain is None else "accepted", "gain": gain, "round": number}
+        await deps.attempts.record(TRIED_BEFORE.model_copy(update={"candidate": candidate.id, **fate}))
+    return [candidate.id for candidate in made]
+
+
+async def test_two_winners_of_the_last_round_are_merged_before_the_steps_that_are_chosen(tmp_path: Path) -> None:
+    async with deps_with(tmp_path, preset_of(*MERGING, steps=3)) as deps:
+        best, other = await winners(deps, 0.4, 0.2)
+        chosen, workers = await planned(deps, round=2, incumbent=best)
+    first, *others = chosen.steps
+    assert (first.operator, first.parents, first.author) == ("merge", (best, other), "stage")
+    assert [step.operator for step in others] == ["format"] * 3  # with one parent in the pool nothing else can be
+    assert [worker["step"] for worker in workers] == [step.model_dump() for step in chosen.steps]
+
+
+async def test_of_several_other_winners_the_one_that_gained_most_is_merged(tmp_path: Path) -> None:
+    async with deps_with(tmp_path, preset_of(*MERGING)) as deps:
+        _, good, best, _ = await winners(deps, 0.1, 0.3, 0.4, None)
+        chosen, _ = await planned(deps, round=2, incumbent=best)
+    assert (chosen.steps[0].operator, chosen.steps[0].parents) == ("merge", (best, good))
+
+
+@pytest.mark.parametrize(
+    ("operators", "gains", "number"),
+    [
+        (("babble", "format"), (0.4, 0.2), 2),
+        (MERGING, (0.4,), 2),
+        (MERGING, (0.4, None), 2),
+        (MERGING, (0.4, 0.2), 3),
+    ],
+    ids=["the stage does not merge", "one winner", "the other is no better", "two rounds ago"],
+)
+async def test_nothing_else_is_merged_before_it_is_chosen(
+    tmp_path: Path, operators: tuple[str, ...], gains: tuple[float | None, ...], number: int
 ) -> None:
-    async with make_deps(tmp_path, answer=lambda _: "billing") as deps:
-        await deps.archive.record([make_outcome(deps.seed, e, 0.0) for e in deps.val])
-        made = [make_candidate(text, parents=(deps.seed,)) for text in ("One.", "Two.")]
-        await deps.archive.add(*made)
-        deps.ledger.meter.settle(Spend(), Spend(calls=spent))  # of the 200 that the task has
-        state: RunState = {
-            "alive": [c.id for c in made],
-            "rejected": {},
-            "incumbent": deps.seed,
-            "calls": 24,
-            "round": 1,
-        }
-        update = await race_round(state, Runtime(context=deps))
-    waiting = [reason for fate, reason in update["rejected"].values() if fate == "screened"]
-    assert len(waiting) == 2 - contenders  # two cost 8 + 8 and 4, one 12
+    async with deps_with(tmp_path, preset_of(*operators, steps=2)) as deps:
+        best, *_ = await winners(deps, *gains)
+        chosen, _ = await planned(deps, round=number, incumbent=best)
+    assert len(chosen.steps) == 2
+    assert "merge" not in {step.operator for step in chosen.steps}
+
+
+@pytest.mark.parametrize(("of_best", "of_other"), [(0, 1), (1, 0)])
+async def test_winners_of_different_rounds_are_not_merged_before_it_is_chosen(
+    tmp_path: Path, of_best: int, of_other: int
+) -> None:
+    async with deps_with(tmp_path, preset_of(*MERGING, steps=2)) as deps:
+        (best,), _ = await winners(deps, 0.4, number=of_best), await winners(deps, 0.2, number=of_other)
+        chosen, _ = await planned(deps, round=2, incumbent=best)
+    assert "merge" not in {step.operator for step in chosen.steps}
+
+
+async def test_the_planner_is_reminded_of_its_reading_of_the_task(tmp_path: Path) -> None:
+    shown: list[str] = []
+
+    def advise(request: ModelRequest) -> str:
+        shown.append(request.messages[-1].content)
+        return json.dumps({"operator": "format", "focus": "the end"})
+
+    async with make_deps(tmp_path, agents=advise) as made:
+        deps = replace(made, preset=preset_of("babble", "format", steps=2))
+        await deps.attempts.record(TRIED_BEFORE)
+        read = Brief(kind="generation", requirements=("One word.",), author="planner")
+        await planned(deps, brief=read.model_dump(mode="json"))
+    assert "One word." in shown[0]

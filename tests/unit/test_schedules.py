@@ -23,6 +23,7 @@ def names(
         ("minibatch", [8, 12]),
         ("blocks", [8, 8, 4]),
         ("halving", [8, 8, 4]),
+        ("affordable", [8, 8, 4]),
         ("thompson", [8, 8, 4]),
         ("best_probability", [8, 8, 4]),
     ],
@@ -43,6 +44,7 @@ def test_a_minibatch_as_large_as_the_data_leaves_no_rest() -> None:
         ("minibatch", 5 * 8 + 12),
         ("blocks", 5 * 20),
         ("halving", 5 * 8 + 3 * 8 + 2 * 4),
+        ("affordable", 5 * 8 + 3 * 8 + 2 * 4),
         ("thompson", 5 * 8 + 12),
         ("best_probability", 5 * 20),
     ],
@@ -61,7 +63,7 @@ def test_who_is_beaten_by_the_rival_drops_out_of_blocks() -> None:
 
 
 def test_the_rival_never_drops_out() -> None:
-    for schedule in ("blocks", "halving", "best_probability"):
+    for schedule in ("blocks", "halving", "affordable", "best_probability"):
         assert RIVAL not in names(schedule, {"a": [1.0] * 8}, rival=0.0)
 
 
@@ -89,6 +91,40 @@ def test_a_tie_below_the_last_place_is_no_reason_to_stay() -> None:
     assert names("halving", rows) == ["c", "d"]
 
 
+CLOSE: Mapping[str, Sequence[float | None]] = {
+    name: [share, *[0.5] * 7] for name, share in zip("abcde", (0.1, 0.4, 0.3, 0.2, 0.35), strict=True)
+}
+"""Contenders that no test tells apart; ranked they are b, e, c, d, a."""
+
+
+@pytest.mark.parametrize(
+    ("room", "out"),
+    [
+        (9, []),
+        (5, []),
+        (4, ["a"]),
+        (3, ["d", "a"]),
+        (2, ["d", "a"]),
+        (0, ["d", "a"]),
+    ],
+)
+def test_who_can_be_afforded_stays_and_the_better_half_in_any_case(room: int, out: list[str]) -> None:
+    assert names("affordable", CLOSE, room=room) == out
+
+
+def test_without_a_limit_everybody_can_be_afforded() -> None:
+    assert names("affordable", CLOSE) == []
+
+
+def test_who_is_beaten_drops_out_however_many_can_be_afforded() -> None:
+    assert names("affordable", {"a": [0.0] * 8, "b": [1.0] * 8, "c": [0.9] * 8}, room=9) == ["a", "c"]
+
+
+def test_who_is_beaten_takes_no_place_of_those_that_can_be_afforded() -> None:
+    rows: dict[str, Sequence[float | None]] = {"beaten": [0.0] * 8, **CLOSE}
+    assert names("affordable", rows, room=4) == ["beaten", "a"]
+
+
 def test_a_failed_call_is_no_zero() -> None:
     rows: dict[str, Sequence[float | None]] = {"a": [None, *[0.5] * 7], "b": [0.4, *[0.5] * 7]}
     assert names("halving", rows) == ["b"]
@@ -114,7 +150,7 @@ def test_thompson_drops_nobody_by_rule() -> None:
 SILENT: Mapping[str, Sequence[float | None]] = {"good": [1.0] * 8, "mute": [None] * 8, "bad": [0.0] * 8}
 
 
-@pytest.mark.parametrize("schedule", ["blocks", "halving", "minibatch", "best_probability"])
+@pytest.mark.parametrize("schedule", ["blocks", "halving", "affordable", "minibatch", "best_probability"])
 def test_who_answered_nothing_drops_out_and_does_not_blind_the_comparison_of_the_others(schedule: Schedule) -> None:
     scores = {**SILENT, RIVAL: [0.5] * 8}
     out = dropouts(schedule, scores, RIVAL, alpha=0.2)

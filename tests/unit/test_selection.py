@@ -75,6 +75,19 @@ async def test_leads_decide_who_is_drawn_from_the_instance_front(archive: Archiv
     assert share("instance_pareto", archive, list("abcd"), "d") == 0.0
 
 
+async def test_the_elite_is_drawn_half_of_the_time_and_else_one_of_the_instance_front(archive: Archive) -> None:
+    await fill(archive, a=[1, 0, 0, 0], b=[0, 1, 0, 0], c=[0, 0, 1, 0], d=[0.9] * 4)  # d is the best, each leads once
+    assert share("instance_pareto", archive, list("abcd"), "d") == pytest.approx(0.25, abs=0.08)
+    assert share("elite_pareto", archive, list("abcd"), "d") == pytest.approx(0.625, abs=0.08)
+    assert share("elite_pareto", archive, list("abcd"), "a") == pytest.approx(0.125, abs=0.06)
+
+
+async def test_around_the_elite_the_instance_front_stays(archive: Archive) -> None:
+    await fill(archive, **ROWS)
+    assert survivors("elite_pareto", archive, list("abcd"), EXAMPLES, 2) == ["a", "b"]
+    assert survivors("elite_pareto", archive, list("abcd"), EXAMPLES, 3) == ["a", "b", "d"]
+
+
 async def test_the_objective_front_draws_who_is_not_dominated(archive: Archive) -> None:
     await fill(archive, {"a": 5, "b": 20, "c": 5, "d": 30}, **ROWS)
     assert share("objective_pareto", archive, list("abcd"), "a") == pytest.approx(0.5, abs=0.09)

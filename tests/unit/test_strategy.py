@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 
 from crito.graph.operators.assignment import Assignment
-from crito.graph.operators.strategy import propose
+from crito.graph.operators.strategy import chain_of_thought, propose
 from crito.prompt import Prompt, Section
 from crito.records import Candidate
-from tests.builders import SEED, make_candidate, make_deps
+from tests.builders import SEED, make_candidate, make_deps, make_task
 
 SILENT = {"strategy: direct", "strategy: silent", "strategy: silent check"}
 ALL = SILENT | {f"strategy: {name}" for name in ("chain of thought", "least-to-most", "decompose", "self-check")}
@@ -33,6 +33,28 @@ async def test_reasoning_is_written_only_where_there_is_room_for_it(
     found = await proposed(tmp_path, **fields)
     assert {c.hypothesis for c in found} == expected
     assert {(c.operator, c.author, c.round) for c in found} == {("strategy", "code", 3)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"reasoning": True}, True),
+        ({"reasoning": True, "labels": ("billing", "delivery")}, True),
+        ({"max_output_tokens": 200}, True),
+        ({"max_output_tokens": 199}, False),
+        ({"max_output_tokens": 512, "labels": ("billing", "delivery")}, False),
+        ({}, False),
+    ],
+)
+def test_a_chain_of_thought_is_a_baseline_where_there_is_room_for_it(fields: dict[str, Any], found: bool) -> None:
+    made = chain_of_thought(make_candidate(prompt=SEED), make_task(**fields))
+    assert [c.hypothesis for c in made] == ["strategy: chain of thought"] * found
+
+
+def test_a_seed_that_reasons_already_has_no_other_baseline() -> None:
+    task = make_task(reasoning=True)
+    (reasoning,) = chain_of_thought(make_candidate(prompt=SEED), task)
+    assert chain_of_thought(reasoning, task) == []
 
 
 async def test_the_strategy_follows_what_the_prompt_says(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""The loop of critique and synthesis: what its hypotheses become, and in which order."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from crito.graph.operators.assignment import Assignment
+from crito.graph.operators.critique_synthesis import propose
+from crito.prompt import Prompt, Section
+from crito.protocols import ModelRequest
+from crito.records import Candidate
+from tests.builders import SEED, make_candidate, make_deps
+
+RULES = ("Mind the first word.", "Mind the last word.", "Mind the sender.")
+
+
+class Agents:
+    """A critic that blames one case for each rule, and a rewriter that adds the rule, or says what it is told to."""
+
+    def __init__(self, rules: Sequence[str], edits: Sequence[tuple[str, str]] = ()) -> None:
+        self.rules = rules
+        self.edits = edits or [("rules", rule) for rule in rules]
+        self.cases: list[str] = []
+        self.op = "add"
+        self.written = 0
+
+    def __call__(self, request: ModelRequest) -> str:
+        text = "\n".join(message.content for message in request.messages)
+        if "You examine why a prompt fails" in text:
+            self.cases = re.findall(r"case (\w{10})", text.partition("Wrong:")[2].partition("Right:")[0])
+            pairs = zip(self.cases, self.rules, strict=False)
+            found = [{"label": "wrong_content", "case_ids": [case], "direction": rule} for case, rule in pairs]
+            return json.dumps({"hypotheses": found})
+        self.written += 1
+        number = next(at for at, rule in enumerate(self.rules) if f": {rule}" in text)
+        path, said = self.edits[number]
+        return json.dumps({"edits": [{"op": self.op, "path": path, "text": said}], "rationale": f"idea {number}"})
+
+
+async def proposed(path: Path, agents: Agents, *, count: int = 4, prompt: Prompt = SEED) -> list[Candidate]:
+    """What the agents wrote for a parent that is always wrong."""
+    async with make_deps(path, answer=lambda _: "I cannot say", agents=agents) as deps:
+        parent = make_candidate(prompt=prompt)
+        await deps.archive.add(parent)
+        found = await propose(deps, Assignment((parent,), count, 1))
+        return [candidate for candidate in found if candidate.author == "rewriter"]
+
+
+def rules_of(candidate: Candidate) -> tuple[str, ...]:
+    section = candidate.main.section("rules")
+    assert section is not None
+    return tuple(section.body)
+
+
+async def test_all_patches_are_proposed_together_before_each_by_itself(tmp_path: Path) -> None:
+    found = await proposed(tmp_path, Agents(RULES))
+    assert [rules_of(candidate) for candidate in found] == [RULES, *((rule,) for rule in RULES)]
+
+
+async def test_what_is_proposed_together_says_and_cites_what_its_parts_do(tmp_path: Path) -> None:
+    agents = Agents(RULES)
+    together, *single = await proposed(tmp_path, agents)
+    assert together.hypothesis == "wrong_content: idea 0; idea 1; idea 2"
+    assert together.mends == tuple(agents.cases)
+    assert [candidate.mends for candidate in single] == [(case,) for case in agents.cases]
+    assert together.patch is not None
+    assert SEED.apply(together.patch) == together.main
+
+
+async def test_rules_that_are_there_stay_in_what_is_proposed_together(tmp_path: Path) -> None:
+    before = SEED.model_copy(update={"sections": (*SEED.sections, Section(name="rules", body=("One word.",)))})
+    together, *_ = await proposed(tmp_path, Agents(RULES[:2]), prompt=before)
+    assert rules_of(together) == ("One word.", *RULES[:2])
+
+
+async def test_patches_on_different_parts_are_joined(tmp_path: Path) -> None:
+    together, *_ = await proposed(tmp_path, Agents(RULES[:2], [("rules", RULES[0]), ("style", "Be plain.")]))
+    assert together.main.instructions() == f"Name the team.\n\n- {RULES[0]}\n\nBe plain."
+
+
+async def test_one_patch_alone_is_proposed_once(tmp_path: Path) -> None:
+    (only,) = await proposed(tmp_path, Agents(RULES[:1]))
+    assert (rules_of(only), only.hypothesis) == (RULES[:1], "wrong_content: idea 0")
+
+
+@pytest.mark.parametrize(("count", "written"), [(1, 1), (2, 3)])
+async def test_one_hypothesis_alone_is_written_out_where_one_candidate_is_wanted(
+    tmp_path: Path, count: int, written: int
+) -> None:
+    agents = Agents(RULES)
+    first, *_ = await proposed(tmp_path, agents, count=count)
+    assert agents.written == written
+    assert rules_of(first) == RULES[:written]
+
+
+async def test_patches_of_one_and_the_same_text_are_proposed_each_by_itself_alone(tmp_path: Path) -> None:
+    agents = Agents(RULES[:2], [("task", "Say who."), ("task", "Say where.")])
+    agents.op = "replace"
+    found = await proposed(tmp_path, agents)
+    assert [candidate.hypothesis for candidate in found] == ["wrong_content: idea 0", "wrong_content: idea 1"]
+    assert [candidate.mends for candidate in found] == [(case,) for case in agents.cases[:2]]
