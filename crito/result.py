@@ -69,7 +69,7 @@ class Result(BaseModel):
     @property
     def calibration(self) -> dict[str, float] | None:
         """What the prompt's label probabilities are to be divided by; None where it was not scored so."""
-        return self.prompt.calibration or None
+        return self.prompt.calibration if self.verdict.uncalibrated is not None else None
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``crito optimize --json`` prints."""

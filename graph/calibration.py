@@ -11,7 +11,7 @@ from crito.task import Example, Task
 from crito.tools.splits import MINIMUM
 
 
-def brought_along(task: Task) -> Mapping[str, float]:
+def own_divisors(task: Task) -> Mapping[str, float]:
     """The divisors that the task's prompt has from an earlier run; empty where it has none or they play no part.
 
     Raises:
@@ -27,7 +27,7 @@ def brought_along(task: Task) -> Mapping[str, float]:
     return divisors
 
 
-def calibrating(task: Task, examples: Sequence[Example]) -> tuple[Example, ...]:
+def calibration_inputs(task: Task, examples: Sequence[Example]) -> tuple[Example, ...]:
     """Inputs that divisors are estimated on: those of validation, as in a verdict, else of training; never scored ones.
 
     Raises:
@@ -62,12 +62,13 @@ async def divisors_of(deps: Deps, candidate: Candidate, inputs: Sequence[Example
     return deps.archive.marginal(candidate.id, inputs)
 
 
-def unused(task: Task, *, search: bool) -> str | None:
+def unused_divisors(task: Task, *, search: bool) -> str | None:
     """Why the divisors of the task's prompt play no part, as a warning; None where they do or there are none."""
     if not task.prompts[main_module(task.prompts)].calibration:
         return None
     if task.scoring != "calibrated":
-        return f"prompt.calibration is not used: scoring: {task.scoring} divides nothing; set scoring: calibrated"
+        cure = "" if search else "; set scoring: calibrated"
+        return f"prompt.calibration is not used: scoring: {task.scoring} divides nothing{cure}"
     if search:
         return (
             "prompt.calibration is not used: a search estimates the divisors of every prompt, the first one included, "

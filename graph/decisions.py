@@ -48,7 +48,7 @@ async def remember(state: RunState, runtime: Runtime[Deps]) -> RunState:
         "pool": list(dict.fromkeys([*pool, best])),
         "seen": [*state["seen"], *state["proposals"]],
         **_learned(deps, state, accepted),
-        "unheard": -state.get("unheard", 0) if _heard_of(deps, state) else 0,
+        "unheard": _unheard(deps, state),
         "stale": 0 if best != incumbent else state["stale"] + 1,
         "spent": as_state(deps.ledger.meter.spent),
     }
@@ -80,10 +80,15 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
     return Command(update=update, goto="plan")
 
 
-def _heard_of(deps: Deps, state: RunState) -> bool:
-    """Whether the agents' model wrote something in this round that was neither there before nor refused by a guard."""
-    fresh = (c for c in state["proposals"] if c not in state["seen"] and not _screened(state, c))
-    return any(deps.archive.candidate(candidate).author != "code" for candidate in fresh)
+def _unheard(deps: Deps, state: RunState) -> int:
+    """What is added to the count of questions that led to nothing: all is forgiven once something came of one.
+
+    What was there before, or was refused by a guard, is nothing.
+    """
+    written = [c for c in state["proposals"] if deps.archive.candidate(c).author != "code"]
+    if any(c not in state["seen"] and not _screened(state, c) for c in written):
+        return -state.get("unheard", 0)
+    return 1 if written else 0
 
 
 def _screened(state: RunState, candidate: str) -> bool:

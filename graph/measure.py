@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from crito.errors import BadInput, BudgetExhausted
-from crito.graph.calibration import brought_along, calibrating, divisors_of, unused
+from crito.graph.calibration import calibration_inputs, divisors_of, own_divisors, unused_divisors
 from crito.graph.checks import checked
 from crito.graph.deps import Deps
 from crito.graph.presets import DEFAULT
@@ -56,12 +56,12 @@ async def measure(
     began = time.monotonic()
     parts = parts or Parts()
     task, models, metric, prices = checked(task, parts)
-    own = brought_along(task)
-    inputs = calibrating(task, examples) if task.scoring == "calibrated" and (variants or not own) else ()
+    own = own_divisors(task)
+    inputs = calibration_inputs(task, examples) if task.scoring == "calibrated" and (variants or not own) else ()
     chosen = probe(task, examples, variants, inputs)
     check_reach(task, examples, *prices, more=chosen.answers + (0 if own else len(inputs)))
     await try_metric(metric, task)
-    warning = unused(task, search=False)
+    warning = unused_divisors(task, search=False)
     if warning:
         listener({"event": "warning", "text": warning})
     database = Database(path)

@@ -51,10 +51,14 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
     stage = deps.preset.stages[state["stage"]]
     room = contenders_for(state["calls"], len(deps.val), deps.preset.block, deps.preset.schedule_of(stage))
     with deps.tracer.span("plan", "planner", round=number, stage=stage.name) as span:
+        merging = _merging(deps, state, stage)
+        count = min(stage.steps, room - len(merging))
         try:
-            chosen = await _steps(state, deps, stage, min(stage.steps, room))
+            steps = [*merging, *(await _steps(state, deps, stage, count) if count else ())]
         except BudgetExhausted:
-            chosen = Plan(round=number, steps=())
+            steps = merging
+        share = 1 / max(1, len(steps))
+        chosen = Plan(round=number, steps=tuple(step.model_copy(update={"share": share}) for step in steps))
         span.set_attribute("crito.steps", [f"{s.author}: {s.operator} {s.reason}".strip() for s in chosen.steps])
     ask, most = _heard(state), stage.count
     update: RunState = {
@@ -129,22 +133,25 @@ async def repair(state: RunState, runtime: Runtime[Deps]) -> RunState:
     """Let through only what mends more of the cited failures than it breaks of the cited successes."""
     deps = runtime.context
     if not deps.preset.gate:
-        return {}
+        return {"calls": _unspent(deps, state)}
     with deps.tracer.span("execute_tool", "repair", round=state["round"]):
         reasons = await together(_unrepaired(deps, deps.archive.candidate(c)) for c in state["alive"])
     found = dict(zip(state["alive"], reasons, strict=True))
     failed = {c: ("no_repair", reason) for c, reason in found.items() if reason is not None}
-    return {"rejected": {**state["rejected"], **failed}, "alive": [c for c in state["alive"] if c not in failed]}
+    return {
+        "rejected": {**state["rejected"], **failed},
+        "alive": [c for c in state["alive"] if c not in failed],
+        "calls": _unspent(deps, state),
+    }
 
 
 async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
     """Race what is left against the incumbent."""
     deps = runtime.context
     schedule = deps.preset.schedule_of(deps.preset.stages[state["stage"]])
-    calls = min(state["calls"], deps.ledger.meter.calls_left())  # the gate and the agents drew on the same limit
-    room = contenders_for(calls, len(deps.val), deps.preset.block, schedule)
+    room = contenders_for(state["calls"], len(deps.val), deps.preset.block, schedule)
     entered, waiting = state["alive"][:room], state["alive"][room:]
-    rejected = {**state["rejected"], **dict.fromkeys(waiting, ("screened", "the round's calls do not reach for it"))}
+    rejected = {**state["rejected"], **dict.fromkeys(waiting, ("eliminated", "the round's calls do not reach for it"))}
     contenders = [deps.archive.candidate(c) for c in entered]
     with deps.tracer.span("execute_tool", "race", round=state["round"], contenders=len(contenders)) as span:
         try:
@@ -157,7 +164,7 @@ async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
                 block=deps.preset.block,
                 alpha=deps.preset.alpha,
                 schedule=schedule,
-                calls=calls,
+                calls=state["calls"],
                 rng=deps.rng(5, state["round"]),
             )
         except BudgetExhausted as error:
@@ -168,12 +175,19 @@ async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
     return {"alive": list(standing.finished), "rejected": {**rejected, **dropped}}
 
 
-async def _steps(state: RunState, deps: Deps, stage: Stage, count: int) -> Plan:
+def _unspent(deps: Deps, state: RunState) -> int:
+    """Calls that are left to the race: agents and gate drew on the same limit.
+
+    Fixed before the race begins, so that a race that is run again finds as many as it did at first.
+    """
+    return min(state["calls"], deps.ledger.meter.calls_left())
+
+
+async def _steps(state: RunState, deps: Deps, stage: Stage, count: int) -> list[Step]:
     """Who works on what in this round, in so many steps: nobody is asked for what could not race."""
     number = state["round"]
     rng = deps.rng(4, number)
     usable, brief = _usable(state, deps, stage), Brief.model_validate(state["brief"])
-    share = 1 / count
     if len(usable) == 1 or deps.preset.planner == "random":  # there is nothing to choose, or chance is to
         author: PlanAuthor = "stage" if len(usable) == 1 else "random"
         names = [str(rng.choice(list(usable))) for _ in range(count)]
@@ -189,14 +203,10 @@ async def _steps(state: RunState, deps: Deps, stage: Stage, count: int) -> Plan:
             advised=deps.preset.planner == "advised" and _heard(state) and brief.author == "planner",
             rng=rng,
         )
-    steps = [
-        Step(**choice.model_dump(), parents=_parents(deps, state, choice.operator, rng), share=share)
-        for choice in choices
-    ]
-    return Plan(round=number, steps=(*_merging(deps, state, stage, share), *steps))
+    return [Step(**choice.model_dump(), parents=_parents(deps, state, choice.operator, rng)) for choice in choices]
 
 
-def _merging(deps: Deps, state: RunState, stage: Stage, share: float) -> list[Step]:
+def _merging(deps: Deps, state: RunState, stage: Stage) -> list[Step]:
     """A step that joins the incumbent with the next best winner of the last round: their gains may well add up."""
     best, last = state["incumbent"], state["round"] - 1
     won = [a for a in deps.attempts.all() if a.round == last and a.fate == "accepted" and a.candidate != best]
@@ -204,7 +214,7 @@ def _merging(deps: Deps, state: RunState, stage: Stage, share: float) -> list[St
         return []
     other = max(won, key=lambda attempt: (attempt.gain or 0.0, attempt.candidate)).candidate
     reason = "two candidates won the last round"
-    return [Step(operator=_MERGE, parents=(best, other), author="stage", reason=reason, share=share)]
+    return [Step(operator=_MERGE, parents=(best, other), author="stage", reason=reason)]
 
 
 def _usable(state: RunState, deps: Deps, stage: Stage) -> Mapping[str, BetaArm]:

@@ -15,7 +15,7 @@ from langgraph.runtime import RunControl
 
 from crito.errors import BadInput, BudgetExhausted, Interrupted, ProviderFailure
 from crito.graph.allowance import verdict_reserve
-from crito.graph.calibration import unused
+from crito.graph.calibration import unused_divisors
 from crito.graph.checks import checked
 from crito.graph.decisions import tokens_per_use
 from crito.graph.deps import Deps
@@ -127,7 +127,7 @@ class Run:
             database.add_run(run, name=self._task.name, preset=self._preset.model_dump_json(), task=task)
         about = {"task": self._task, "estimate": self._estimate, "preset": self._preset.name, "why": self._why}
         self._listener({"event": "start", "run": run, **about})
-        for warning in filter(None, (caution(self._task), unused(self._task, search=True))):
+        for warning in filter(None, (caution(self._task), unused_divisors(self._task, search=True))):
             self._listener({"event": "warning", "text": warning})
 
     async def _invoke(self, deps: Deps, run: str) -> dict[str, Any]:

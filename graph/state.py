@@ -15,7 +15,7 @@ def gather(old: dict[str, int] | None, new: dict[str, int] | None) -> dict[str, 
     return dict(sorted(first.items(), key=lambda item: item[1]))
 
 
-def joined(old: dict[int, int] | None, new: dict[int, int] | None) -> dict[int, int]:
+def taken_by_step(old: dict[int, int] | None, new: dict[int, int] | None) -> dict[int, int]:
     """Reducer of what parallel workers took, by the index of the step; None empties it."""
     return {} if new is None else {**(old or {}), **new}
 
@@ -55,7 +55,7 @@ class RunState(TypedDict, total=False):
     plan: dict[str, Any]
     calls: int
     proposals: Annotated[dict[str, int], gather]
-    proposing: Annotated[dict[int, int], joined]
+    proposing: Annotated[dict[int, int], taken_by_step]
     rejected: dict[str, tuple[str, str]]
     seen: list[str]
     pool: list[str]

@@ -59,7 +59,8 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example], *, ca
     Calibration, where the task wants it and ``calibrated`` is true, comes from the validation inputs: what is compared
     has no part in it.
     """
-    scored = [_scored(deps, candidate, examples, calibrated=calibrated) for candidate in (seed, best)]
+    divisors = {c: deps.archive.marginal(c, deps.val) if calibrated else {} for c in (seed, best)}
+    scored = [deps.archive.values(c, examples, divisors=divisors[c]) for c in (seed, best)]
     pairs, seeds, bests = [], [], []
     for example, mine, theirs in zip(examples, *scored, strict=True):
         if mine is not None and theirs is not None:
@@ -88,13 +89,6 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example], *, ca
         usd_per_use=(_usd(deps, [m for m, _ in pairs if m]), _usd(deps, [t for _, t in pairs if t])),
         reason=reason,
     )
-
-
-def _scored(deps: Deps, candidate: str, examples: Sequence[Example], *, calibrated: bool) -> list[float | None]:
-    if calibrated:
-        return deps.archive.values(candidate, examples, divisors=deps.archive.marginal(candidate, deps.val))
-    rows = deps.archive.repeats(candidate, examples)
-    return [sum(row) / len(row) if row else None for row in rows]
 
 
 def _noise(deps: Deps, candidate: str, examples: Sequence[Example]) -> float | None:

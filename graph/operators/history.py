@@ -32,15 +32,20 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
 
 
 def trajectory(deps: Deps) -> list[tuple[str, int]]:
-    """The best instructions measured so far with their validation scores, 0 to 100, the best last.
+    """The best instructions measured so far with their scores, 0 to 100, the best last.
+
+    A score is the seed's on validation plus the mean gain over it on what both answered: races take the examples in
+    different orders, and who dropped out early has answered a few alone.
 
     Candidates that differ in other parts only count as one instruction, with the best score among them.
     """
     best: dict[str, int] = {}
+    seed = deps.archive.mean(deps.seed, deps.val)
     for candidate in deps.archive.candidates():
         text = candidate.main.instructions().strip()
         answered = any(score is not None for score in deps.archive.scores(candidate.id, deps.val))
         if text and answered:
-            score = round(100 * deps.archive.mean(candidate.id, deps.val))
+            gain = deps.archive.gain(candidate.id, deps.seed, deps.val)
+            score = round(100 * min(1.0, max(0.0, seed + gain)))
             best[text] = max(score, best.get(text, 0))
     return sorted(best.items(), key=lambda pair: pair[1])[-_SHOWN:]

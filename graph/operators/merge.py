@@ -13,6 +13,8 @@ from crito.prompt import Prompt, Section
 from crito.records import Candidate
 
 _Part = TypeVar("_Part")
+_ORDERED = "steps"
+"""The section whose atoms have an order."""
 
 
 async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
@@ -60,15 +62,21 @@ def three_way(root: Prompt, one: Prompt, other: Prompt, *, first_leads: bool = T
 
 
 def _rules(before: Section | None, one: Section | None, other: Section | None) -> Section | None:
-    """Rules of both: what neither dropped, then what either added; None unless both changed a list of rules."""
-    if one is None or other is None or before in (one, other):
+    """Rules of both: what neither dropped, then what either added.
+
+    None unless both changed a list of rules, and where they cannot be joined: steps, whose order counts, and two new
+    versions of one rule.
+    """
+    if one is None or other is None or before in (one, other) or one.name == _ORDERED:
         return None
     if isinstance(one.body, str) or isinstance(other.body, str):
         return None
     old = before.body if before is not None and not isinstance(before.body, str) else ()
+    mine, theirs = ([rule for rule in side.body if rule not in old] for side in (one, other))
+    if mine and theirs and any(rule not in one.body and rule not in other.body for rule in old):
+        return None
     kept = [rule for rule in old if rule in one.body and rule in other.body]
-    added = [rule for rule in (*one.body, *other.body) if rule not in old]
-    return one.model_copy(update={"body": tuple(dict.fromkeys([*kept, *added]))})
+    return one.model_copy(update={"body": tuple(dict.fromkeys([*kept, *mine, *theirs]))})
 
 
 @dataclass(frozen=True)

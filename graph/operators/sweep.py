@@ -57,10 +57,13 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
 
 
 def _worth(deps: Deps) -> dict[str, float]:
-    """Mean validation score of each measured candidate, by id, shrunk towards the mean of all."""
+    """Mean gain of each measured candidate over the seed, by id, shrunk towards the mean of all.
+
+    A gain and not a score: races take the examples in different orders, and who answered the easy ones is no better.
+    """
     ids = [candidate.id for candidate in deps.archive.candidates()]
-    scores = {c: [s for s in deps.archive.scores(c, deps.val) if s is not None] for c in ids}
-    measured = {c: values for c, values in scores.items() if values}
+    gains = {c: deps.archive.differences(c, deps.seed, deps.val) for c in ids}
+    measured = {c: values for c, values in gains.items() if values}
     total = [value for values in measured.values() for value in values]
     centre = sum(total) / len(total)
     return {c: (sum(values) + _PRIOR * centre) / (len(values) + _PRIOR) for c, values in measured.items()}

@@ -305,8 +305,8 @@ async def test_the_pool_keeps_no_more_than_the_preset_lets_and_always_the_incumb
     [
         ("rewriter", "", False, 0),
         ("rewriter", "no_repair", False, 0),
-        ("rewriter", "screened", False, 1),
-        ("rewriter", "", True, 1),
+        ("rewriter", "screened", False, 2),
+        ("rewriter", "", True, 2),
         ("code", "", False, 1),
     ],
     ids=["raced", "stopped at the gate", "screened out", "there already", "by code"],

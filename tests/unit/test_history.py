@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from crito.graph.deps import Deps
@@ -11,11 +12,13 @@ from tests.builders import SEED, make_candidate, make_deps, make_outcome
 
 
 async def measured(deps: Deps, scores: dict[str, list[float | None]]) -> None:
+    """Candidates with these scores, and the seed, which is never right."""
+    await recorded(deps, deps.archive.candidate(deps.seed), [0] * len(deps.val))
     for body, values in scores.items():
         await recorded(deps, make_candidate(body), values)
 
 
-async def recorded(deps: Deps, candidate: Candidate, values: list[float | None]) -> None:
+async def recorded(deps: Deps, candidate: Candidate, values: Sequence[float | None]) -> None:
     await deps.archive.add(candidate)
     pairs = zip(deps.val, values, strict=False)
     await deps.archive.record(make_outcome(candidate.id, example, value) for example, value in pairs)
@@ -24,7 +27,18 @@ async def recorded(deps: Deps, candidate: Candidate, values: list[float | None])
 async def test_the_best_come_last_and_the_unanswered_are_left_out(tmp_path: Path) -> None:
     async with make_deps(tmp_path) as deps:
         await measured(deps, {"Good.": [1, 1, 0], "Bad.": [0, 0, 0], "Down.": [None], "New.": [], "": [1]})
-        assert trajectory(deps) == [("Bad.", 0), ("Good.", 67)]
+        *worse, best = trajectory(deps)
+    assert (sorted(worse), best) == ([("Bad.", 0), ("Name the team.", 0)], ("Good.", 67))
+
+
+async def test_who_answered_easy_examples_alone_is_no_better_for_it(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        half = [float(at % 2 == 0) for at in range(len(deps.val))]
+        await recorded(deps, deps.archive.candidate(deps.seed), half)
+        await recorded(deps, make_candidate("Early."), [1])
+        await recorded(deps, make_candidate("Better."), [1] * len(half))
+        *worse, best = trajectory(deps)
+    assert (sorted(worse), best) == ([("Early.", 50), ("Name the team.", 50)], ("Better.", 100))
 
 
 async def test_one_instruction_is_listed_once_with_its_best_score(tmp_path: Path) -> None:
@@ -66,7 +80,7 @@ async def test_nothing_is_asked_with_one_measured_instruction_or_without_a_model
         return "no"
 
     async with make_deps(tmp_path, agents=agents) as deps:
-        await measured(deps, {"Good.": [1]})
+        await measured(deps, {})
         assert await propose(deps, Assignment((make_candidate(),), 4, 3)) == []
         await measured(deps, {"Bad.": [0]})
         assert await propose(deps, Assignment((make_candidate(),), 4, 3, ask=False)) == []

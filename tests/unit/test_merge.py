@@ -82,6 +82,19 @@ def test_lists_of_rules_that_both_changed_hold_what_neither_dropped_and_what_eit
     assert merged == Prompt(sections=(TASK, ruled(*joined)))
 
 
+def test_steps_have_an_order_so_that_the_leaders_stand() -> None:
+    root, left, right = (
+        Prompt(sections=(Section(name="steps", body=body),))
+        for body in (("Read.",), ("Read.", "Answer."), ("Think.", "Read."))
+    )
+    assert three_way(root, left, right, first_leads=False) == right
+
+
+def test_of_two_versions_of_one_rule_the_leaders_stands() -> None:
+    root, left, right = (Prompt(sections=(ruled(rule, "B."),)) for rule in ("Read it.", "Read it twice.", "Skim it."))
+    assert three_way(root, left, right, first_leads=True) == left
+
+
 def test_a_list_of_which_the_two_leave_nothing_is_left_out() -> None:
     root = Prompt(sections=(TASK, ruled("A.", "B.")))
     left, right = (Prompt(sections=(TASK, ruled(rule))) for rule in ("A.", "B."))

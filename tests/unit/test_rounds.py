@@ -12,11 +12,12 @@ from langgraph.types import Send
 from crito.graph.deps import Deps
 from crito.graph.preset import Preset, Stage
 from crito.graph.rounds import WorkerState, _unrepaired, plan, propose, repair, screen
-from crito.graph.state import RunState, gather, joined
+from crito.graph.state import RunState, gather, taken_by_step
 from crito.memory.attempts import Attempt
 from crito.prompt import Demo, Prompt
 from crito.protocols import ModelRequest
 from crito.records import Brief, Plan, Step
+from crito.tools.meter import Spend
 from tests.builders import make_candidate, make_deps, make_examples, make_outcome
 
 TRAIN = make_examples(12, "train")
@@ -208,12 +209,12 @@ def test_the_lowest_worker_keeps_a_candidate_that_several_propose() -> None:
 
 
 def test_what_the_workers_took_is_kept_by_the_index_of_the_step() -> None:
-    assert joined(joined(None, {1: 30}), {0: 20}) == {0: 20, 1: 30}
+    assert taken_by_step(taken_by_step(None, {1: 30}), {0: 20}) == {0: 20, 1: 30}
 
 
 def test_gathering_nothing_empties_what_was_gathered() -> None:
     assert gather({"a": 0}, None) == {}
-    assert joined({0: 20}, None) == {}
+    assert taken_by_step({0: 20}, None) == {}
 
 
 async def test_screening_gives_reasons_and_keeps_what_is_sound(tmp_path: Path) -> None:
@@ -273,9 +274,18 @@ async def test_the_gate_can_be_left_open(tmp_path: Path, gate: bool) -> None:
         useless = make_candidate("New.", parents=(deps.seed,), mends=(TRAIN[0].id,))
         await deps.archive.add(useless)
         state: RunState = {"alive": [useless.id], "rejected": {}, **TRIED}  # type: ignore[typeddict-item]
-        rejected = {"alive": [], "rejected": {useless.id: ("no_repair", "mends none of the 1 cited failures")}}
-        update = await repair(state, Runtime(context=deps))
-    assert update == (rejected if gate else {})
+        update = await repair({**state, "calls": 24}, Runtime(context=deps))
+    closed = {"alive": [], "rejected": {useless.id: ("no_repair", "mends none of the 1 cited failures")}}
+    assert update == {**(closed if gate else {}), "calls": 24}
+
+
+@pytest.mark.parametrize("gate", [True, False])
+@pytest.mark.parametrize(("spent", "calls"), [(0, 24), (176, 24), (177, 23), (200, 0)])
+async def test_the_race_gets_what_agents_and_gate_have_left(tmp_path: Path, gate: bool, spent: int, calls: int) -> None:
+    async with deps_with(tmp_path, preset_of("babble", gate=gate)) as deps:
+        deps.ledger.meter.settle(Spend(), Spend(calls=spent))  # of the 200 that the task has
+        update = await repair({"alive": [], "rejected": {}, "calls": 24, "round": 1}, Runtime(context=deps))
+    assert update["calls"] == calls
 
 
 async def test_a_case_that_is_shown_is_no_proof(tmp_path: Path) -> None:
