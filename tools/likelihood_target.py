@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from crito.errors import CallFailed
 from crito.prompt import Prompt
 from crito.protocols import Model, ModelRequest, Output
+from crito.records import main_module
 from crito.tools.ledger import Ledger
 from crito.tools.likelihood import ambiguous, decided, label_probabilities
 
@@ -36,7 +37,7 @@ class LikelihoodTarget:
             CallFailed: The answer could not be had, the prompt's words for the labels begin alike, or the model gave no
                 log-probabilities.
         """
-        prompt = prompts.get("main") or next(iter(prompts.values()))
+        prompt = prompts[main_module(prompts)]
         words = [prompt.words.get(label, label) for label in self._labels]
         alike = ambiguous(words)
         if alike is not None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from crito.errors import CallFailed
 from crito.prompt import Message, Prompt
 from crito.protocols import Model, ModelReply, ModelRequest, Output
+from crito.records import main_module
 from crito.tools.ledger import Ledger
 from crito.tools.redaction import redacted
 
@@ -32,7 +33,7 @@ class ChatTarget:
 
     async def run(self, prompts: Mapping[str, Prompt], inputs: Mapping[str, str], *, sample: int = 0) -> Output:
         """See :class:`crito.protocols.Target`."""
-        prompt = prompts.get("main") or next(iter(prompts.values()))
+        prompt = prompts[main_module(prompts)]
         messages = tuple(prompt.render(inputs))
         request = ModelRequest(messages=messages, max_tokens=self._max_tokens, temperature=self._temperature)
         call = await self._ledger.call(self._model, request, role="target", sample=sample)
