@@ -148,7 +148,9 @@ def test_a_calibrated_prompt_shown_as_text_says_where_its_divisors_are(done: tup
     calibrated = done[1].prompt.model_copy(update={"calibration": {"billing": 0.75, "shipping": 0.25}})
     database = Database(Path("c.db"))
     database.add_run("ab12", name="n", preset="p", task='{"model": "m", "metric": "label"}')
-    database.update_run("ab12", result=done[1].model_copy(update={"prompts": {"main": calibrated}}).model_dump_json())
+    verdict = done[1].verdict.model_copy(update={"uncalibrated": (0.5, 0.5)})
+    result = done[1].model_copy(update={"prompts": {"main": calibrated}, "verdict": verdict})
+    database.update_run("ab12", result=result.model_dump_json())
     asyncio.run(database.close())
     text = crito("show", "latest", "--db", "c.db", "--prompt")
     assert text.stdout == done[1].prompt.to_text() + "\n"
