@@ -27,6 +27,14 @@ _OPERATORS_OF: Mapping[str, tuple[str, ...]] = {
     "sweep": ("sweep",),
 }
 
+_READ_BY: Mapping[str, tuple[str, ...]] = {
+    "demos": ("opening", "demonstrations", "critique_synthesis"),
+    "own-outputs": ("opening", "demonstrations"),
+    "repair": ("critique_synthesis", "socratic"),
+    "taxonomy": ("critique_synthesis",),
+}
+"""Operators on which a setting tells; without any of them there is nothing to switch off."""
+
 
 def without(base: Preset, part: str) -> Preset:
     """A preset with one part switched off, for ablations.
@@ -44,6 +52,8 @@ def without(base: Preset, part: str) -> Preset:
     if not stages:
         raise BadInput(f"preset {base.name}: nothing is left of it without {part}")
     bare = base.model_copy(update={"stages": stages, **_PARTS.get(part, {})})
-    if bare == base:
+    unread = part in _READ_BY and not set(_READ_BY[part]) & set(base.operators)
+    unchosen = part in ("planner", "bandit") and all(len(stage.operators) == 1 for stage in base.stages)
+    if bare == base or unread or unchosen:
         raise BadInput(f"preset {base.name}: has no part {part!r} to switch off; leave it out")
     return bare.model_copy(update={"name": f"{base.name}-{part}"})

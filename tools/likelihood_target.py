@@ -13,6 +13,8 @@ from crito.tools.likelihood import ambiguous, decided, label_probabilities
 
 _MOST_LOGPROBS = 200
 """Tokens asked for where the model gives as many; rarer ones say next to nothing."""
+_HALF = "\ufffd"
+"""What a token that is half a character is shown as."""
 
 
 class LikelihoodTarget:
@@ -48,7 +50,8 @@ class LikelihoodTarget:
         request = ModelRequest(messages=messages, max_tokens=1, top_logprobs=self._top)
         call = await self._ledger.call(self._model, request, role="target", sample=sample)
         reply = call.reply
-        if reply.first_token is None and reply.text:  # without a text it is silence, which favours no label
+        # Without a text it is silence, which favours no label; llama.cpp tells nothing of a token of half a character.
+        if reply.first_token is None and reply.text.strip(_HALF):
             message = f"{self._model.name}: the answer has no log-probabilities; use scoring: sampled"
             raise CallFailed("bad_request", message, retryable=False)
         by_word = label_probabilities(reply.first_token or {}, words)

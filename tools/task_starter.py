@@ -48,7 +48,7 @@ metric: {metric}
 # split: {{train: 0.4, val: 0.3, test: 0.3}}  # shares, or numbers of examples; test is opened once, for the verdict
 # max_examples: 2000  # rows kept of each file, sampled where there are more
 
-# Hard limits over everything the run does, together; there is no limit where none is written.
+# Hard limits over everything the run does, together; 1,000 calls where no limit is written.
 # budget:
 #   calls: 600
 #   tokens: 500000

@@ -80,9 +80,10 @@ async def test_an_answer_that_favours_no_label_stays_what_was_said(database: Dat
     assert output.probabilities == {"billing": 0.5, "shipping": 0.5}
 
 
-async def test_silence_favours_no_label(database: Database) -> None:
-    output = await target_of(database, saying(None, "")).run(PROMPTS, {"input": "hi"})
-    assert (output.text, output.probabilities) == ("", {"billing": 0.5, "shipping": 0.5})
+@pytest.mark.parametrize("said", ["", "\ufffd"], ids=["nothing", "half a character"])
+async def test_silence_and_half_a_character_favour_no_label(database: Database, said: str) -> None:
+    output = await target_of(database, saying(None, said)).run(PROMPTS, {"input": "hi"})
+    assert (output.text, output.probabilities) == (said, {"billing": 0.5, "shipping": 0.5})
 
 
 async def test_a_model_that_gives_no_logprobs_is_a_failed_call(database: Database) -> None:

@@ -117,7 +117,18 @@ def test_a_part_that_does_not_exist_is_refused_with_the_one_that_was_meant() -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "part"), [("mars", "repair"), ("mars", "sweep"), ("lean", "confirmation"), ("evoprompt-ga", "racing")]
+    ("name", "part"),
+    [
+        ("mars", "repair"),
+        ("mars", "sweep"),
+        ("lean", "confirmation"),
+        ("evoprompt-ga", "racing"),
+        ("random", "demos"),
+        ("random", "taxonomy"),
+        ("random", "planner"),
+        ("mars", "bandit"),
+        ("evoprompt-ga", "own-outputs"),
+    ],
 )
 def test_a_part_that_a_preset_does_not_have_is_refused(name: str, part: str) -> None:
     with pytest.raises(BadInput, match=f"preset {name}: has no part '{part}' to switch off"):
@@ -126,7 +137,7 @@ def test_a_part_that_a_preset_does_not_have_is_refused(name: str, part: str) -> 
 
 def test_presets_and_parts_may_have_names_of_several_words() -> None:
     assert not preset("default-own-outputs").own_outputs
-    assert not preset("evoprompt-ga-own-outputs").own_outputs
+    assert preset("evoprompt-ga-pareto").parents == "incumbent"
 
 
 def test_a_preset_of_nothing_is_refused() -> None:

@@ -37,11 +37,14 @@ async def test_who_the_calls_do_not_reach_for_does_not_race(tmp_path: Path) -> N
     assert update["rejected"] == {second: ("eliminated", "the round's calls do not reach for it")}
 
 
-async def test_a_race_that_was_half_paid_before_a_crash_ends_as_it_would_have(tmp_path: Path) -> None:
-    async with make_deps(tmp_path, answer=lambda _: "billing") as deps:
+async def test_a_race_that_was_paid_before_a_crash_ends_as_it_would_have(tmp_path: Path) -> None:
+    stage = Stage(name="search", operators=("babble",), schedule="affordable")  # calls decide who stays
+    async with make_deps(tmp_path, answer=lambda _: "billing") as made:
+        deps = replace(made, preset=Preset(name="one", about="-", stages=(stage,)))
         alive = [await contender(deps, text) for text in ("One.", "Two.")]
         first = await raced(deps, *alive, calls=24)
-        deps.ledger.meter.settle(Spend(), Spend(calls=160))  # its calls are paid, and few are left of the 200
+        assert first["alive"] == alive
+        deps.ledger.meter.settle(Spend(), Spend(calls=200 - 24 - 4))  # its calls are paid, and 4 are left of the 200
         assert await raced(deps, *alive, calls=24) == first
 
 
