@@ -70,13 +70,19 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
     end: RunState = {"calls": left + last_look}
     if left < len(deps.val) or deps.ledger.meter.seconds_left() <= 0:
         return Command(update={**end, "stopped": "the budget of the search is used up"}, goto="confirm")
-    following = _following(deps, state, left, total)
+    hopeful = state["hopeful"] if state["stale"] else left
+    following = _following(deps, state, left, total, hopeful - left)
     if following is None:
         return Command(update={**end, "stopped": "no further gain was found"}, goto="confirm")
     calls = min(left, max(len(deps.val), int(deps.preset.stages[following].share * total)))
-    update: RunState = {"round": state["round"] + 1, "calls": calls, "stage_rounds": state["stage_rounds"] + 1}
+    update: RunState = {
+        "round": state["round"] + 1,
+        "calls": calls,
+        "stage_rounds": state["stage_rounds"] + 1,
+        "hopeful": hopeful,
+    }
     if following != state["stage"]:
-        update = {**update, "stage": following, "stage_rounds": 1, "stale": 0}
+        update = {**update, "stage": following, "stage_rounds": 1, "stale": 0, "hopeful": left}
     return Command(update=update, goto="plan")
 
 
@@ -95,8 +101,10 @@ def _screened(state: RunState, candidate: str) -> bool:
     return state["rejected"].get(candidate, ("", ""))[0] == "screened"
 
 
-def _following(deps: Deps, state: RunState, left: int, total: int) -> int | None:
+def _following(deps: Deps, state: RunState, left: int, total: int, waited: int) -> int | None:
     """Index of the stage of the next round: this one, a later one, or None at the end.
+
+    ``waited``: calls that went by since the incumbent was new.
 
     Once every validation example is right, only stages that make the prompt cheaper are left to do.
     """
@@ -104,7 +112,8 @@ def _following(deps: Deps, state: RunState, left: int, total: int) -> int | None
     now = stages[state["stage"]]
     perfect = set(deps.archive.values(state["incumbent"], deps.val)) == {1.0}
     wanted = [i for i, stage in enumerate(stages) if not perfect or stage.accept == "cheaper"]
-    more = state["stage_rounds"] < now.rounds and state["stale"] < now.patience and left > now.reserve * total
+    hope = state["stale"] < now.patience or waited < now.persistence * total
+    more = state["stage_rounds"] < now.rounds and hope and left > now.reserve * total
     if more and state["stage"] in wanted:
         return state["stage"]
     return next((i for i in wanted if i > state["stage"]), None)

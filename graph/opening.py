@@ -64,6 +64,7 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
         "rate": 0.0,
         "spent": spent,
         "stale": 0,
+        "hopeful": left,
     }
     if score >= 1.0:
         stopped = "your prompt answers every validation example right"

@@ -22,6 +22,8 @@ class Stage(BaseModel):
         share: Share of the search budget for one round.
         rounds: The most rounds.
         patience: Rounds in a row without a new incumbent after which the next stage begins.
+        persistence: Share of the search budget that must have gone by without one, too: where gains are small, rounds
+            without luck are many.
         accept: ``better``: strictly positive paired difference; ``cheaper``: fewer tokens and not inferior.
         reserve: Share of the search budget that is left to later stages.
         schedule: How its contenders race; None for the preset's schedule.
@@ -35,6 +37,7 @@ class Stage(BaseModel):
     share: float = Field(default=0.2, gt=0, le=1)
     rounds: int = Field(default=1, gt=0)
     patience: int = Field(default=1, gt=0)
+    persistence: float = Field(default=0.0, ge=0, le=1)
     accept: Literal["better", "cheaper"] = "better"
     reserve: float = Field(default=0.0, ge=0, lt=1)
     schedule: Schedule | None = None

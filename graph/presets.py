@@ -42,7 +42,9 @@ DEFAULT = Preset(
     stages=(
         _OPENING,
         _SWEEP,
-        Stage(name="search", operators=_SEARCH, steps=3, count=2, rounds=60, patience=3, reserve=0.15),
+        Stage(
+            name="search", operators=_SEARCH, steps=3, count=2, rounds=200, patience=3, persistence=0.3, reserve=0.15
+        ),
         _COMPRESS,
         _SWEEP,
     ),

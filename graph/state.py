@@ -44,6 +44,7 @@ class RunState(TypedDict, total=False):
             never from the live meter, so that a resumed run decides as an undisturbed one.
         unheard: How often the agents were asked and gave nothing of use.
         stale: Rounds in a row of this stage without a new incumbent.
+        hopeful: Search calls that were left when the incumbent, or this stage, was new.
         stopped: Why the search ended.
         verdict: The final comparison.
     """
@@ -67,5 +68,6 @@ class RunState(TypedDict, total=False):
     spent: dict[str, float]
     unheard: Annotated[int, operator.add]
     stale: int
+    hopeful: int
     stopped: str
     verdict: dict[str, Any]

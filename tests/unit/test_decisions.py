@@ -17,7 +17,9 @@ from tests.builders import make_candidate, make_deps, make_outcome
 OPENING, FIRST_SWEEP, SEARCH, COMPRESS, LAST_SWEEP = range(5)
 """The default's stages."""
 SPENT = {"calls": 20.0, "tokens": 100.0, "usd": 0.0}
-EARLIER: dict[str, Any] = {"stage": SEARCH, "stage_rounds": 1, "round": 2, "stale": 0, "spent": SPENT}
+LEFT = 144
+"""Of 200 calls after the 20, with 36 for the last look."""
+EARLIER: dict[str, Any] = {"stage": SEARCH, "stage_rounds": 1, "round": 2, "stale": 0, "hopeful": 1000, "spent": SPENT}
 
 
 async def decided(
@@ -41,8 +43,8 @@ async def decided(
         (0.5, {"stage": FIRST_SWEEP, "stale": 1}, SEARCH),
         (0.5, {"stage": SEARCH, "stale": 2}, SEARCH),
         (0.5, {"stage": SEARCH, "stale": 3}, COMPRESS),
-        (0.5, {"stage": SEARCH, "stage_rounds": 59}, SEARCH),
-        (0.5, {"stage": SEARCH, "stage_rounds": 60}, COMPRESS),
+        (0.5, {"stage": SEARCH, "stage_rounds": 199}, SEARCH),
+        (0.5, {"stage": SEARCH, "stage_rounds": 200}, COMPRESS),
         (1.0, {"stage": SEARCH}, COMPRESS),
         (0.5, {"stage": COMPRESS}, COMPRESS),
         (1.0, {"stage": COMPRESS}, COMPRESS),
@@ -55,6 +57,19 @@ async def test_the_stages_follow_each_other(
 ) -> None:
     place, update = await decided(tmp_path, score=score, **state)
     assert (place, {**EARLIER, **state, **update}["stage"], update["round"]) == ("plan", following, 3)
+
+
+@pytest.mark.parametrize(("waited", "following"), [(0, SEARCH), (59, SEARCH), (60, COMPRESS)])
+async def test_patience_waits_for_its_share_of_the_budget(tmp_path: Path, waited: int, following: int) -> None:
+    spent = {**SPENT, "calls": SPENT["calls"] + waited}
+    _, update = await decided(tmp_path, stale=3, spent=spent, hopeful=LEFT)  # three tenths of 200 calls are 60
+    assert {**EARLIER, **update}["stage"] == following
+
+
+async def test_a_new_incumbent_sets_the_wait_back(tmp_path: Path) -> None:
+    _, fresh = await decided(tmp_path, stale=0)
+    _, stale = await decided(tmp_path, stale=1)
+    assert (fresh["hopeful"], stale["hopeful"]) == (LEFT, EARLIER["hopeful"])
 
 
 async def test_a_stage_counts_its_own_rounds(tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def test_the_default_goes_through_its_stages_within_its_shares(tmp_path: Path) -
     assert stages == ["opening", "sweep", "search", "compress", "sweep"]
     rounds = Counter(seen.stages)
     assert (rounds["opening"], rounds["sweep"]) == (1, 2)
-    assert 1 <= rounds["search"] <= 8
+    assert rounds["search"] >= 3
     assert 1 <= rounds["compress"] <= 4
     assert seen.operators <= {"null", *DEFAULT.operators}
     assert {"null", "demonstrations", "sweep", "compress"} <= seen.operators
