@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import mean
 from typing import Literal
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
+from crito.errors import BudgetExhausted
 from crito.graph.acceptance import better, cheaper
 from crito.graph.allowance import as_state, calls_left, verdict_reserve
 from crito.graph.confirm import confirm_calls
@@ -18,6 +20,7 @@ from crito.graph.state import RunState
 from crito.memory.attempts import Attempt, Fate
 from crito.memory.selection import costs, survivors
 from crito.records import Plan
+from crito.tools.stats import noise
 
 _FADING = 0.5
 """What is left, a round later, of the most that a step has earned."""
@@ -28,6 +31,7 @@ async def remember(state: RunState, runtime: Runtime[Deps]) -> RunState:
     deps = runtime.context
     incumbent = state["incumbent"]
     stage = deps.preset.stages[state["stage"]]
+    await _answer_again(deps, state)
     accepted = _accepted(deps, state, stage)
     best = max(accepted, key=lambda c: deps.archive.gain(c, incumbent, deps.val), default=incumbent)
     if stage.accept == "cheaper" and accepted:
@@ -128,6 +132,26 @@ def tokens_per_use(deps: Deps, candidate: str) -> float:
     return float(deps.prompt_tokens(deps.archive.candidate(candidate).main))  # a program does not say what it used
 
 
+async def _answer_again(deps: Deps, state: RunState) -> None:
+    """Where answers waver, the incumbent and who is ahead of it answer once more: who won by luck loses it again."""
+    ahead = [c for c in state["alive"] if better(deps.archive.differences(c, state["incumbent"], deps.val))]
+    if deps.task.repeats < 2 or not ahead:
+        return
+    try:
+        for candidate in (state["incumbent"], *ahead):
+            await deps.evaluator.evaluate(deps.archive.candidate(candidate), deps.val, sample=1)
+    except BudgetExhausted:
+        return  # the first answers stand, with as much noise as is known
+
+
+def _wavering(deps: Deps, candidate: str) -> float:
+    """Variance of a candidate's score on one example that its repeated answers show; 0 where it was asked once."""
+    rows = deps.archive.repeats(candidate, deps.val)
+    if not any(len(row) > 1 for row in rows):
+        return 0.0
+    return noise(rows) / mean(len(row) for row in rows if row)
+
+
 def _accepted(deps: Deps, state: RunState, stage: Stage) -> list[str]:
     """Winners that are better than the incumbent, or cheaper and not inferior, as the stage wants it."""
     found = []
@@ -137,7 +161,8 @@ def _accepted(deps: Deps, state: RunState, stage: Stage) -> list[str]:
             saved = tokens_per_use(deps, state["incumbent"]) - tokens_per_use(deps, candidate)
             accepted = cheaper(differences, saved, deps.preset.margin)
         else:
-            accepted = better(differences)
+            wavering = sum(_wavering(deps, c) for c in (candidate, state["incumbent"]))
+            accepted = better(differences, noise=wavering, alpha=deps.preset.alpha)
         if accepted:
             found.append(candidate)
     return found

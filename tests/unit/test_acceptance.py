@@ -7,6 +7,13 @@ def test_better_is_a_mean_above_zero() -> None:
     assert not better([0.5, -1.0])
 
 
+def test_noise_must_be_exceeded() -> None:
+    # One-sided at .2: 0.8416 standard errors; the sum of 100 differences of variance .25 has a deviation of 5.
+    assert better([0.0422] * 100, noise=0.25)
+    assert not better([0.0420] * 100, noise=0.25)
+    assert not better([0.0422] * 100, noise=0.25, alpha=0.1)
+
+
 def test_nothing_is_accepted_on_no_evidence() -> None:
     assert not better([])
     assert not cheaper([], saved=10, margin=0.5)
