@@ -148,11 +148,14 @@ class Critique(BaseModel):
     author: Literal["critic", "code"] = "critic"
 
 
+TaskKind = Literal["classification", "extraction", "rewriting", "reasoning", "generation"]
+
+
 class Brief(BaseModel):
     """The planner's reading of the task, made once."""
 
     model_config = ConfigDict(frozen=True)
-    kind: Literal["classification", "extraction", "rewriting", "reasoning", "generation"]
+    kind: TaskKind
     requirements: tuple[str, ...] = ()
     strategy: str = ""
     author: Literal["planner", "code"] = "code"
@@ -199,8 +202,8 @@ class Verdict(BaseModel):
         difference: Mean paired difference best - seed on the test items that both answered.
         interval: 95 % bootstrap interval of the difference.
         p_value: Two-sided paired sign-flip permutation test.
-        n: Test items that both prompts answered; ``failed`` counts those where a call failed. Repeated answers to one
-            item are averaged before anything is compared.
+        n: Test items that both prompts answered; ``failed`` counts those where a call failed, ``unasked`` those that
+            the budget did not reach for. Repeated answers to one item are averaged before anything is compared.
         noise: Variance of one answer's score of the best candidate around the mean of its item, a judge's own wavering
             included; None without repeats.
         usd_per_use, tokens_per_use: Mean cost of one use, (seed, best).
@@ -218,6 +221,7 @@ class Verdict(BaseModel):
     p_value: float
     n: int
     failed: int = 0
+    unasked: int = 0
     noise: float | None = None
     tokens_per_use: tuple[float, float] = (0.0, 0.0)
     usd_per_use: tuple[float | None, float | None] = (None, None)

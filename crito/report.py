@@ -13,11 +13,13 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from crito.calls import Call, Cost
+from crito.memory.lessons import Lesson
 from crito.patch import Edit
 from crito.place import db_option, resume_command
-from crito.result import Evaluation, Result
+from crito.result import Evaluation, LessonUse, Result
 from crito.runs import RunSummary
-from crito.trace import Call, Cost, Proposal, Round, Step, Trace
+from crito.trace import Proposal, Round, Step, Trace
 
 _COLOURS = {"accepted": "green", "improved": "bold green", "inconclusive": "bold yellow", "kept": "bold"}
 _FAILURES_SHOWN = 10
@@ -47,9 +49,10 @@ def result_lines(result: Result, bill: Mapping[str, Cost], database: Path) -> Li
         (verdict.decision if verdict.decision != "kept" else "keep your prompt", _COLOURS[verdict.decision]),
     )
     yield f"  {verdict.reason}"
-    yield f"  held-out score {verdict.seed_score:.3f} -> {verdict.best_score:.3f} on {verdict.n} examples" + (
-        f", {verdict.failed} more failed" if verdict.failed else ""
-    )
+    failed = f", {verdict.failed} more failed" if verdict.failed else ""
+    unasked = f", the budget did not reach for {verdict.unasked} more" if verdict.unasked else ""
+    scores = f"{verdict.seed_score:.3f} -> {verdict.best_score:.3f}"
+    yield f"  held-out score {scores} on {verdict.n} examples{failed}{unasked}"
     yield f"  difference {verdict.difference:+.3f} [{low:+.3f}, {high:+.3f}], p = {verdict.p_value:.2g}"
     if verdict.uncalibrated is not None:
         plain_seed, plain_best = verdict.uncalibrated
@@ -62,6 +65,8 @@ def result_lines(result: Result, bill: Mapping[str, Cost], database: Path) -> Li
     yield f"  run {result.run}, {result.bill.seconds:.0f} s" + (f", ended: {result.stopped}" if result.stopped else "")
     yield from _titled("Bill", _bill_lines(bill))
     yield from _titled("From your prompt to the best found", _chain_lines(result))
+    if result.lessons:
+        yield from _titled("Lessons of earlier runs", _use_lines(result.lessons))
     yield from _titled("Prompt", iter([_clean(result.prompt.to_text())]))
     if result.calibration is not None:
         yield from _titled("Divide each label's probability by", _calibration_lines(result.calibration))
@@ -70,6 +75,33 @@ def result_lines(result: Result, bill: Mapping[str, Cost], database: Path) -> Li
 
 def _calibration_lines(divisors: Mapping[str, float]) -> Lines:
     yield from (f"  {_line(label)}  {divisor:.4f}" for label, divisor in divisors.items())
+
+
+def _use_lines(uses: Sequence[LessonUse]) -> Lines:
+    for use in uses:
+        measured = "" if use.gain is None else f", {use.gain:+.2f} on {use.n}"
+        yield f"  {use.lesson}  {_line(use.text)}: {use.expected:+.2f} expected{measured}; {_line(use.outcome)}"
+
+
+def lessons_lines(lessons: Sequence[Lesson]) -> Lines:
+    """One line a lesson."""
+    rows = [("lesson", "kind", "gain", "95 %", "examples", "runs", "confirmed", "refuted", "what")]
+    for lesson in lessons:
+        low, high = lesson.interval
+        counts = (str(lesson.n), str(len(lesson.runs)), str(lesson.confirmed), str(lesson.refuted))
+        effect = (f"{lesson.gain:+.2f}", f"[{low:+.2f}, {high:+.2f}]")
+        rows.append((lesson.id, lesson.latest.kind, *effect, *counts, _line(lesson.latest.text)))
+    yield from _columns(rows, right=(2, 4, 5, 6, 7))
+
+
+def lesson_lines(lesson: Lesson) -> Lines:
+    """A lesson, and one line for each effect that was measured."""
+    yield Text(f"{lesson.id}: {_line(lesson.latest.text)}", "bold")
+    rows = [("run", "task", "model", "operator", "gain", "95 %", "examples")]
+    for seen in lesson.observations:
+        effect = (f"{seen.gain:+.2f}", f"[{seen.low:+.2f}, {seen.high:+.2f}]", str(seen.n))
+        rows.append((seen.run, seen.signature.kind, seen.model, seen.operator, *effect))
+    yield from _columns(rows, right=(4, 6))
 
 
 def status_lines(summary: RunSummary, bill: Mapping[str, Cost], database: Path) -> Lines:
@@ -105,6 +137,7 @@ def trace_lines(trace: Trace, database: Path) -> Lines:
     calls = {call.id: call for call in trace.calls}
     yield Text(f"run {trace.run}: {_line(trace.name)} on {trace.model}, {trace.status}", "bold")
     yield f"  seed {trace.seed.candidate.id}: {_measured(trace.seed)}"
+    yield from (f"  failures {cluster.told}" for cluster in trace.clusters)
     for round_ in trace.rounds:
         yield ""
         yield from _round_lines(round_, calls)
@@ -168,6 +201,7 @@ def _round_lines(round_: Round, calls: Mapping[int, Call]) -> Lines:
     yield from (f"  {_agent(calls[call])}" for call in round_.calls)
     for step in round_.steps:
         yield from _step_lines(step, calls)
+    yield from (f"  failures {cluster.told}" for cluster in round_.clusters)
 
 
 def _step_lines(step: Step, calls: Mapping[int, Call]) -> Lines:

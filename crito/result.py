@@ -37,6 +37,26 @@ class Link(BaseModel):
     val_score: float
 
 
+class LessonUse(BaseModel):
+    """A lesson of earlier runs that this one took along, and what came of it.
+
+    Attributes:
+        lesson: Its id, for ``crito lessons show``.
+        text: What it says.
+        expected: The gain that earlier runs made likely.
+        outcome: What became of it, in words.
+        gain: Mean paired difference of the candidate that followed it, on ``n`` examples; None where none was raced.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    lesson: str
+    text: str
+    expected: float
+    outcome: str
+    gain: float | None = None
+    n: int = 0
+
+
 class Result(BaseModel):
     """The end of a run.
 
@@ -45,6 +65,7 @@ class Result(BaseModel):
         prompts: What to use: the best prompts, or the seed when the verdict says to keep it.
         best_prompts: The best candidate on validation, whatever the verdict says.
         chain: From the seed to the best candidate.
+        lessons: What it took along from earlier runs.
         stopped: Why the search ended.
         splits: Hash over the examples of each split.
     """
@@ -58,6 +79,7 @@ class Result(BaseModel):
     prompts: dict[str, Prompt]
     best_prompts: dict[str, Prompt]
     chain: tuple[Link, ...]
+    lessons: tuple[LessonUse, ...] = ()
     stopped: str = ""
     splits: str = ""
 
@@ -87,12 +109,14 @@ class Result(BaseModel):
             "p_value": verdict.p_value,
             "n_test": verdict.n,
             "n_failed": verdict.failed,
+            "n_unasked": verdict.unasked,
             "noise": verdict.noise,
             "tokens_per_use": {"seed": verdict.tokens_per_use[0], "best": verdict.tokens_per_use[1]},
             "usd_per_use": {"seed": verdict.usd_per_use[0], "best": verdict.usd_per_use[1]},
             **bill.model_dump(),
             "prompt": {"text": self.prompt.to_text(), "messages": self.prompt.to_messages()},
             "chain": [link.model_dump() for link in self.chain],
+            "lessons": [use.model_dump() for use in self.lessons],
             "stopped": self.stopped,
             "splits": self.splits,
             "calibration": self.calibration,

@@ -28,8 +28,8 @@ _OPERATORS_OF: Mapping[str, tuple[str, ...]] = {
 }
 
 _READ_BY: Mapping[str, tuple[str, ...]] = {
-    "demos": ("opening", "demonstrations", "critique_synthesis"),
-    "own-outputs": ("opening", "demonstrations"),
+    "demos": ("recall", "opening", "demonstrations", "critique_synthesis"),
+    "own-outputs": ("recall", "opening", "demonstrations"),
     "repair": ("critique_synthesis", "socratic"),
     "taxonomy": ("critique_synthesis",),
 }

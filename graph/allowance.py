@@ -14,6 +14,12 @@ _MARGIN = 1.15
 def calls_left(budget: Budget, spent: Mapping[str, float], verdict: Spend) -> int:
     """Calls that fit into every limit, with tokens and dollars turned into calls at the run's own mean rate.
 
+    No call is reckoned cheaper than the verdict's: before the first race only the seed has answered, and contenders
+    with demonstrations take several times as much.
+
+    The search reckons one for each answer. Where an answer takes several (a judge's ruling, labels that no first token
+    tells apart), the ledger still counts each of them, and the budget ends within the last race.
+
     Args:
         budget: The user's limits; at least one of calls, tokens and usd is set.
         spent: Calls, tokens and usd paid when the last round ended.
@@ -24,7 +30,8 @@ def calls_left(budget: Budget, spent: Mapping[str, float], verdict: Spend) -> in
     for name in ("calls", "tokens", "usd"):
         limit = getattr(budget, name)
         if limit is not None:
-            rate = 1.0 if name == "calls" else spent[name] / calls
+            planned = getattr(verdict, name) / max(verdict.calls, 1)
+            rate = 1.0 if name == "calls" else max(spent[name] / calls, planned)
             free = limit - spent[name] - getattr(verdict, name)
             left.append(free / rate if rate > 0 else float("inf"))
     return max(0, int(min(left, default=0)))

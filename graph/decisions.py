@@ -36,7 +36,7 @@ async def remember(state: RunState, runtime: Runtime[Deps]) -> RunState:
     best = max(accepted, key=lambda c: deps.archive.gain(c, incumbent, deps.val), default=incumbent)
     if stage.accept == "cheaper" and accepted:
         best = min(accepted, key=lambda c: tokens_per_use(deps, c))
-    await deps.attempts.record(*_attempts(deps, state, accepted))
+    await deps.attempts.record(*_attempts(deps, state, accepted, best))
     pool = survivors(
         deps.preset.parents,
         deps.archive,
@@ -44,6 +44,7 @@ async def remember(state: RunState, runtime: Runtime[Deps]) -> RunState:
         deps.val,
         deps.preset.pool,
         gamma=deps.preset.length_price,
+        decay=deps.preset.length_decay,
         reference=max(1.0, costs(deps.archive, deps.seed, deps.val)[0]),
     )
     deps.notify({"event": "best", "candidate": best, "score": deps.archive.mean(best, deps.val)})
@@ -168,7 +169,7 @@ def _accepted(deps: Deps, state: RunState, stage: Stage) -> list[str]:
     return found
 
 
-def _attempts(deps: Deps, state: RunState, accepted: Sequence[str]) -> list[Attempt]:
+def _attempts(deps: Deps, state: RunState, accepted: Sequence[str], best: str) -> list[Attempt]:
     made = []
     for candidate in (deps.archive.candidate(c) for c in state["proposals"]):
         if candidate.id in state["seen"]:
@@ -186,10 +187,12 @@ def _attempts(deps: Deps, state: RunState, accepted: Sequence[str]) -> list[Atte
                 operator=candidate.operator,
                 author=candidate.author,
                 hypothesis=candidate.hypothesis,
+                sections=candidate.patch.sections if candidate.patch else (),
                 fate=fate,
                 reason=reason,
                 gain=sum(differences) / len(differences) if differences else None,
                 n=len(differences),
+                incumbent=candidate.id == best,
             )
         )
     return made

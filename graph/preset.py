@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crito.graph.schedules import Schedule, cost
 from crito.memory.selection import Kind
 from crito.task import Budget
+
+RECALL = ("recall",)
+"""The operators of a stage that is left out where nothing is known from earlier runs."""
+MERGE = "merge"
+"""The operator that joins two winners of one round in the next."""
 
 
 class Stage(BaseModel):
@@ -42,6 +47,17 @@ class Stage(BaseModel):
     reserve: float = Field(default=0.0, ge=0, lt=1)
     schedule: Schedule | None = None
 
+    @property
+    def contenders(self) -> int | None:
+        """Candidates that one round proposes at most, None without a count.
+
+        Where two of a round may win, the next one joins them in a step of its own, which makes one candidate.
+        """
+        if self.count is None:
+            return None
+        most = self.steps * self.count
+        return most + int(MERGE in self.operators and most > 1)
+
 
 class Preset(BaseModel):
     """Settings of a search: a method is a preset, not a code path.
@@ -58,6 +74,8 @@ class Preset(BaseModel):
         alpha: Level of the paired tests that eliminate a candidate from a race.
         margin: How much a cheaper prompt may lose (non-inferiority).
         length_price: What a prompt as long as the seed costs in score, in choosing survivors (CAPO's gamma).
+        length_decay: How fast a score fades with each word of the instructions, in choosing survivors (Promptomatix's
+            lambda); at most one of the two prices.
         gate: Whether a patch must mend more cited failures than it breaks cited successes before it is raced.
         taxonomy: Whether diagnoses of failures are shown to the critic and answered by edits in code.
         planner: Who chooses the operators: the bandit ``advised`` by the model, the ``bandit`` alone, or a draw at
@@ -65,6 +83,7 @@ class Preset(BaseModel):
         demos: Whether prompts may get demonstrations.
         own_outputs: Whether demonstrations show the target's own correct outputs where the task has reasoning.
         likelihood: Whether a task's scoring by likelihood is followed.
+        temperature: Of the agents' replies.
         finalists: Candidates that are compared on fresh training examples before the verdict; 0 for no such look.
         calls: The most calls of the search, whatever the budget allows; None for no such limit.
         agents: Whether the method is nothing without a capable agent model.
@@ -83,15 +102,23 @@ class Preset(BaseModel):
     alpha: float = Field(default=0.2, gt=0, lt=0.5)
     margin: float = Field(default=0.02, ge=0)
     length_price: float = Field(default=0.0, ge=0)
+    length_decay: float = Field(default=0.0, ge=0)
     gate: bool = True
     taxonomy: bool = True
     planner: Literal["advised", "bandit", "random"] = "advised"
     demos: bool = True
     own_outputs: bool = True
     likelihood: bool = True
+    temperature: float = Field(default=0.0, ge=0)
     finalists: int = Field(default=0, ge=0)
     calls: int | None = Field(default=None, gt=0)
     agents: bool = False
+
+    @model_validator(mode="after")
+    def _one_length_price(self) -> Self:
+        if self.length_price and self.length_decay:
+            raise ValueError("length_price and length_decay both price length; set one of them to 0")
+        return self
 
     @property
     def rounds(self) -> int:
@@ -120,8 +147,8 @@ class Preset(BaseModel):
         total = 0
         for stage in self.stages:
             room = max(examples, int(stage.share * limit))
-            if stage.count is not None:
-                room = min(room, cost(self.schedule_of(stage), stage.steps * stage.count, examples, self.block))
+            if stage.contenders is not None:
+                room = min(room, cost(self.schedule_of(stage), stage.contenders, examples, self.block))
             total += stage.rounds * room
         return min(limit, total)
 

@@ -2,6 +2,7 @@
 
 A published method keeps its operators, archive, schedule and counts. What it does not keep is said in ``kept``: every
 preset selects on validation examples, shows verified answers only, and opens the test split once, for the verdict.
+Temperatures are those of each method's own code; MARS's and GEPA's (with GPT-4.1 mini) those of its experiments.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from crito.config import suggestion
 from crito.errors import BadInput
 from crito.graph.ablation import without
 from crito.graph.operators.catalogue import OPERATORS
-from crito.graph.preset import Preset, Stage
+from crito.graph.preset import RECALL, Preset, Stage
 from crito.task import Task
 
+_RECALL = Stage(name="recall", operators=RECALL, count=6, share=0.25, schedule="halving")
 _OPENING = Stage(name="opening", operators=("opening",), share=0.5, count=20, schedule="halving")
 _SWEEP = Stage(name="sweep", operators=("sweep",), count=8, schedule="halving")
 _COMPRESS = Stage(name="compress", operators=("compress",), share=0.1, rounds=4, accept="cheaper")
@@ -33,13 +35,14 @@ _SEARCH = (
     "restart",
 )
 _ON_TEST = "selects on validation examples where the published code scores and stops on the test set"
-_COLD = "agents answer at temperature 0, and differ by what they are shown"
+_POPULATED = "nine restyled prompts join the seed, in place of a population written by hand"
 _UNMEASURED = "measures what it ships, and shows no example whose answer was not verified"
 
 DEFAULT = Preset(
     name="default",
     about="Opening around the seed, joint sweep, search by a bandit over all operators, compression, joint sweep.",
     stages=(
+        _RECALL,
         _OPENING,
         _SWEEP,
         Stage(
@@ -56,6 +59,7 @@ LEAN = Preset(
     name="lean",
     about="Demonstrations, answer rules and one round of critique, for few calls.",
     stages=(
+        _RECALL,
         _OPENING.model_copy(update={"share": 0.6}),
         Stage(name="search", operators=("critique_synthesis", "demonstrations"), steps=2),
         _COMPRESS.model_copy(update={"rounds": 1}),
@@ -99,15 +103,14 @@ MARS = Preset(
     parents="incumbent",
     schedule="full",
     gate=False,
+    temperature=0.6,
     agents=True,
 )
 OPRO = Preset(
     name="opro",
     source="Large Language Models as Optimizers (2023)",
     about="Eight instructions a round from the trajectory of the twenty best with their scores.",
-    kept=f"three restyled prompts begin the trajectory: one score alone shows no direction; {_COLD}",
     stages=(
-        Stage(name="start", operators=("restyle",), share=1.0, count=3),
         Stage(
             name="search",
             operators=("history",),
@@ -122,15 +125,17 @@ OPRO = Preset(
     pool=20,
     schedule="full",
     gate=False,
+    temperature=1.0,
     agents=True,
 )
 APE = Preset(
     name="ape",
     source="Large Language Models Are Human-Level Prompt Engineers (2022)",
     about="Instructions induced from examples in 12 draws of 4, filtered on growing subsets.",
-    kept=f"48 draws in place of 250; {_COLD}",
+    kept="48 draws in place of 250",
     stages=(Stage(name="induce", operators=("induce",), steps=12, count=4, share=1.0),),
     gate=False,
+    temperature=0.9,
     agents=True,
 )
 PROTEGI = Preset(
@@ -138,7 +143,7 @@ PROTEGI = Preset(
     source="Automatic Prompt Optimization with Gradient Descent and Beam Search (2023)",
     about="Textual gradients and paraphrases over a beam of four, six rounds, successive halving.",
     kept="right examples are shown beside the wrong ones, and a step's gradients are also followed all at once; a step "
-    f"draws gradients or paraphrases, not both; of its bandits halving alone; {_COLD}",
+    "draws gradients or paraphrases, not both; of its bandits halving alone",
     stages=(
         Stage(
             name="search",
@@ -154,6 +159,7 @@ PROTEGI = Preset(
     pool=4,
     gate=False,
     planner="random",
+    temperature=0.7,
     agents=True,
 )
 _POPULATION = Stage(name="population", operators=("restyle",), steps=3, share=1.0, count=3)
@@ -161,7 +167,7 @@ EVOPROMPT_GA = Preset(
     name="evoprompt-ga",
     source="EvoPrompt, genetic (2023)",
     about="A population of ten; parents by score, crossover and mutation in one call, all scored in full.",
-    kept=_COLD,
+    kept=_POPULATED,
     stages=(
         _POPULATION,
         Stage(
@@ -178,14 +184,16 @@ EVOPROMPT_GA = Preset(
     pool=10,
     schedule="full",
     gate=False,
+    temperature=0.5,
     agents=True,
 )
 EVOPROMPT_DE = EVOPROMPT_GA.model_copy(
     update={
         "name": "evoprompt-de",
         "source": "EvoPrompt, differential (2023)",
-        "about": "A population of ten; only the parts in which two members differ are changed, all scored in full.",
-        "kept": f"the best of old and new stay, in place of each child against its own member; {_COLD}",
+        "about": "A population of ten; a child changes only what tells its member from another one, and has the "
+        "member's place if it is better; all scored in full.",
+        "kept": f"a member is compared with one other, in place of two others and the best; {_POPULATED}",
         "stages": (
             _POPULATION,
             Stage(
@@ -198,6 +206,7 @@ EVOPROMPT_DE = EVOPROMPT_GA.model_copy(
                 share=1.0,
             ),
         ),
+        "parents": "member",
     }
 )
 CAPO = Preset(
@@ -205,7 +214,7 @@ CAPO = Preset(
     source="CAPO: Cost-Aware Prompt Optimization (2025)",
     about="Crossover and new shots over a population of ten, raced in blocks with a price on length.",
     kept="a permutation test in place of the t-test in races, against the best alone; a child is crossed or gets new "
-    f"shots, not both; {_COLD}",
+    f"shots, not both; agents answer at temperature 0, where none is published; {_POPULATED}",
     stages=(
         _POPULATION,
         Stage(
@@ -242,6 +251,7 @@ GEPA = Preset(
         ),
     ),
     schedule="full",
+    temperature=1.0,
     agents=True,
 )
 _GRACE_UPDATE = Stage(
@@ -262,6 +272,7 @@ GRACE = Preset(
     parents="incumbent",
     schedule="full",
     gate=False,
+    temperature=0.6,
     agents=True,
 )
 MIPROV2 = Preset(
@@ -290,6 +301,7 @@ MIPROV2 = Preset(
     schedule="minibatch",
     gate=False,
     planner="random",
+    temperature=0.5,
     agents=True,
 )
 
@@ -344,22 +356,3 @@ def check_preset(preset: Preset, task: Task) -> None:
             f"preset {preset.name}: {', '.join(needy)} works from right answers, and no training example has one; "
             "give answers, or use the default preset"
         )
-
-
-_FEWEST_CALLS, _FEWEST_EXAMPLES = 400, 10
-"""Calls of a whole run, and training examples, below which the default's later stages have nothing to work with."""
-
-
-def chosen(task: Task, calls: int) -> tuple[Preset, str]:
-    """The preset for a task whose user named none, and why, in a line.
-
-    Args:
-        task: The task.
-        calls: About how many calls its budget reaches for.
-    """
-    train = len(task.splits.train)
-    if calls < _FEWEST_CALLS:
-        return LEAN, f"preset lean: about {calls} calls are too few for the default's stages"
-    if train < _FEWEST_EXAMPLES:
-        return LEAN, f"preset lean: {train} training examples are too few for the default's stages"
-    return DEFAULT, f"preset default: about {calls} calls and {train} training examples reach for all its stages"

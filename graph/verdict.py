@@ -69,6 +69,7 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example], *, ca
             bests.append(theirs)
     differences = [b - s for s, b in zip(seeds, bests, strict=True)]
     n = len(pairs)
+    unasked = sum(any(deps.archive.outcome(c, e.id) is None for c in (seed, best)) for e in examples)
     mean = sum(differences) / n if n else 0.0
     same = seed == best
     p_value = 1.0 if same or not n else paired_test(differences)
@@ -84,7 +85,8 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example], *, ca
         p_value=p_value,
         noise=_noise(deps, best, examples),
         n=n,
-        failed=len(examples) - n,
+        failed=len(examples) - n - unasked,
+        unasked=unasked,
         tokens_per_use=(_tokens([m for m, _ in pairs if m]), _tokens([t for _, t in pairs if t])),
         usd_per_use=(_usd(deps, [m for m, _ in pairs if m]), _usd(deps, [t for _, t in pairs if t])),
         reason=reason,

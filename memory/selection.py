@@ -5,17 +5,21 @@ All kinds share one picture: a pool of ids, oldest first, over the archive's out
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from crito.memory.archive import Archive
+from crito.records import Candidate
 from crito.task import Example
 
 _ELITE = 0.5
 """How often ``elite_pareto`` draws the best: gains add up on one lineage; the rest of the front keeps others open."""
-Kind = Literal["incumbent", "top_k", "beam", "population", "instance_pareto", "elite_pareto", "objective_pareto"]
+Kind = Literal[
+    "incumbent", "top_k", "beam", "population", "member", "instance_pareto", "elite_pareto", "objective_pareto"
+]
 """How a pool is kept, and how parents are drawn from it.
 
 ========================  ===========================================  =====================================
@@ -24,6 +28,7 @@ kind                      who stays                                    who is dr
 ``incumbent``             the best                                     the best
 ``top_k``, ``beam``       the best of old and new together             anyone, evenly
 ``population``            the same (N + N, keep N: EvoPrompt's GA)     by roulette: in proportion to its score
+``member``                each, until its own child is better          each in turn, with anyone (EvoPrompt's DE)
 ``instance_pareto``       who leads on some example, then the best     by the number of examples led (GEPA)
 ``elite_pareto``          the same                                     the best in half the draws, else the same
 ``objective_pareto``      who is not dominated, then the best          anyone who is not dominated, evenly
@@ -41,12 +46,22 @@ def draw(
     *,
     count: int,
     rng: np.random.Generator,
+    turn: int = 0,
 ) -> tuple[str, ...]:
     """Up to ``count`` different parents, one after the other; fewer only where the pool has fewer.
 
-    Each later parent is drawn as the first is, from the others.
+    Each later parent is drawn as the first is, from the others; after a ``member`` whose turn it is, anyone is.
+
+    Args:
+        kind: How to draw; see :data:`Kind`.
+        archive: Where the outcomes are.
+        pool: Who may be drawn.
+        examples: What scores are compared on.
+        count: How many parents.
+        rng: Random numbers.
+        turn: Number of this draw; as many in a row as the pool has members use each of them once.
     """
-    drawn: list[str] = []
+    drawn: list[str] = [pool[turn % len(pool)]] if kind == "member" and pool else []
     while len(drawn) < min(count, len(pool)):
         drawn.append(_parent(kind, archive, [c for c in pool if c not in drawn], examples, rng))
     return tuple(drawn)
@@ -61,6 +76,7 @@ def survivors(
     *,
     gamma: float = 0.0,
     reference: float = 1.0,
+    decay: float = 0.0,
 ) -> list[str]:
     """Who stays in a pool of old and new candidates, oldest first.
 
@@ -72,14 +88,20 @@ def survivors(
         size: How many may stay; ``incumbent`` keeps one.
         gamma: Length price, see :func:`priced`; 0 lets length decide between equal scores alone.
         reference: Tokens in of one use at which the whole price is due, such as the seed's.
+        decay: The other length price, see :func:`decayed`; at most one of the two.
     """
     pool = list(dict.fromkeys(pool))
     score = levels(archive, pool, examples)
     cost = {c: costs(archive, c, examples) for c in pool}
-    best = sorted(pool, key=lambda c: (-priced(score[c], cost[c][0], reference, gamma), sum(cost[c])))
+    worth = {c: priced(score[c], cost[c][0], reference, gamma) for c in pool}
+    if decay:
+        worth = {c: decayed(score[c], words(archive.candidate(c)), decay) for c in pool}
+    best = sorted(pool, key=lambda c: (-worth[c], sum(cost[c])))
     match kind:
+        case "member":
+            first: Sequence[str] = _replaced(archive, pool, worth, size)
         case "instance_pareto" | "elite_pareto":
-            first: Sequence[str] = list(archive.front(pool, examples))
+            first = list(archive.front(pool, examples))
         case "objective_pareto":
             front = non_dominated({c: (score[c], *cost[c]) for c in pool})
             first = [c for c in best if c in front]
@@ -130,6 +152,29 @@ def priced(score: float, tokens: float, reference: float, gamma: float) -> float
     return score - gamma * tokens / reference
 
 
+def decayed(score: float, words: int, decay: float) -> float:
+    """Score that fades with length: score * exp(-decay * words) (Promptomatix, where decay is .005)."""
+    return score * math.exp(-decay * words)
+
+
+def words(candidate: Candidate) -> int:
+    """Words of a candidate's instructions, parted at blanks, as Promptomatix counts them.
+
+    Demonstrations and the template are no instructions, and cost nothing here.
+    """
+    return sum(len(prompt.instructions().split()) for prompt in candidate.prompts.values())
+
+
+def _replaced(archive: Archive, pool: Sequence[str], worth: Mapping[str, float], size: int) -> list[str]:
+    """The first ``size``, each but where a child of its own is worth more: the best one then has its place."""
+    place = {member: member for member in pool[:size]}
+    for child in pool[size:]:
+        parent = next(iter(archive.candidate(child).parents), "")
+        if parent in place and worth[child] > worth[place[parent]]:
+            place[parent] = child
+    return list(place.values())
+
+
 def _parent(
     kind: Kind, archive: Archive, pool: Sequence[str], examples: Sequence[Example], rng: np.random.Generator
 ) -> str:
@@ -139,7 +184,7 @@ def _parent(
         case "elite_pareto":
             elite = rng.random() < _ELITE
             return _parent("incumbent" if elite else "instance_pareto", archive, pool, examples, rng)
-        case "top_k" | "beam":
+        case "top_k" | "beam" | "member":
             return str(rng.choice(list(pool)))
         case "population":
             weights = np.array(list(levels(archive, pool, examples).values()))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from crito.errors import ReplyUnusable
 from crito.prompt import Message
 from crito.protocols import Model, ModelReply, ModelRequest
+from crito.tools.draws import current_draw
 from crito.tools.ledger import Ledger
 from crito.tools.tally import count
 
@@ -27,17 +28,21 @@ class Speaker:
         model: Who answers.
         role: The agent's name, as it shows in the bill.
         max_tokens: Output limit of one reply.
+        temperature: Of the replies.
     """
 
-    def __init__(self, ledger: Ledger, model: Model, *, role: str, max_tokens: int = 1024) -> None:
+    def __init__(
+        self, ledger: Ledger, model: Model, *, role: str, max_tokens: int = 1024, temperature: float = 0.0
+    ) -> None:
         self.role = role
         self.model = model.name
         self._ledger = ledger
         self._model = model
         self._max_tokens = max_tokens
+        self._temperature = temperature
 
-    async def ask(self, messages: Sequence[Message], shape: type[Reply], *, temperature: float = 0.0) -> Reply:
-        """Ask for a reply of the given shape.
+    async def ask(self, messages: Sequence[Message], shape: type[Reply]) -> Reply:
+        """Ask for a reply of the given shape; above temperature 0, for the current draw's reply.
 
         The schema goes through the provider's schema mode where the model has one, and stands in the prompt in any
         case. A reply that cannot be read is repaired, then asked for once more with the reason.
@@ -51,7 +56,7 @@ class Speaker:
         asked = [*messages[:-1], _with_schema(messages[-1], schema)]
         problem = ""
         for _ in range(2):
-            reply = await self._complete(asked, schema, temperature)
+            reply = await self._complete(asked, schema)
             try:
                 return _read(reply, shape)
             except ValueError as error:
@@ -65,15 +70,16 @@ class Speaker:
             ]
         raise ReplyUnusable(f"{self.role} ({self.model}): {problem}")
 
-    async def _complete(self, asked: Sequence[Message], schema: dict[str, object], temperature: float) -> ModelReply:
+    async def _complete(self, asked: Sequence[Message], schema: dict[str, object]) -> ModelReply:
         supported = getattr(self._model, "supports_schema", False)
         request = ModelRequest(
             messages=tuple(asked),
             max_tokens=self._max_tokens,
-            temperature=temperature,
+            temperature=self._temperature,
             json_schema=schema if supported else None,
         )
-        reply = (await self._ledger.call(self._model, request, role=self.role)).reply
+        sample = current_draw() if self._temperature else 0
+        reply = (await self._ledger.call(self._model, request, role=self.role, sample=sample)).reply
         count(reply.usage)
         return reply
 

@@ -23,8 +23,12 @@ from crito.tools.limits import message_tokens
 _SIZES = (2, 4, 6, 8, 10, 12)
 _DEMO_TOKENS = 280
 """Tokens that a set of demonstrations may take, about: they are paid for in every use."""
-_RULE, _CUE = 0.8, 0.5
-"""How often an opening candidate has the answer rule and an answer cue."""
+_RULE, _CUE = 0.5, 0.5
+"""How often an opening candidate with demonstrations has the answer rule and an answer cue."""
+_PLACES = {"system": 0.5, "user": 0.3, "each": 0.2}
+"""How often its instructions stand where."""
+_BARE = 3
+"""One in so many opening candidates has rule and cue alone."""
 _ENOUGH = 6
 """Demonstrations with reasoning below which the synthesizer is asked for more."""
 _HARVEST = 16
@@ -57,7 +61,8 @@ async def opening(deps: Deps, seed: Candidate, count: int) -> list[Candidate]:
     """A spread of candidates around the seed: demonstrations x answer rule x answer cue x place of the instructions.
 
     What helps depends on the model and cannot be climbed step by step, so it is sampled: random combinations, and
-    between them the rules and cues without any demonstration.
+    between them the rules and cues without any demonstration. The odds follow what about a thousand candidates
+    gained on validation examples of public tasks with a small model (docs/benchmarks.md).
 
     Raises:
         BudgetExhausted: Harvesting reasoning does not fit into the budget.
@@ -72,12 +77,13 @@ async def opening(deps: Deps, seed: Candidate, count: int) -> list[Candidate]:
     for drawn in range(count * 4):
         if len(found) == count:
             break
-        if (demos and drawn % 2 == 0) or drawn // 2 >= len(single):
+        bare = drawn % _BARE == _BARE - 1 or not demos
+        if not bare or drawn // _BARE >= len(single):
             edits = [*_pick(rules, _RULE, rng), *_pick(templates, _CUE, rng), *_layout(seed, rng)]
             if demos:
                 edits.append(Edit(op="replace", path="demos", value=tuple(sample(demos, deps.task, rng))))
         else:
-            edits = single[drawn // 2]
+            edits = single[drawn // _BARE]
         candidate = _child(seed, edits, 0, _describe(edits)) if edits else None
         if candidate is not None:
             found[candidate.id] = candidate
@@ -111,12 +117,20 @@ async def harvest(deps: Deps, parent: Candidate) -> list[Demo]:
     return found
 
 
-def sample(demos: Sequence[Demo], task: Task, rng: np.random.Generator) -> list[Demo]:
-    """A random set: short ones and large sets preferred, labels as even as they can be."""
+def sample(demos: Sequence[Demo], task: Task, rng: np.random.Generator, *, size: int | None = None) -> list[Demo]:
+    """A random set: short ones preferred, labels as even as they can be.
+
+    Args:
+        demos: What may be shown.
+        task: Its labels are kept even.
+        rng: Random numbers.
+        size: How many, if so many fit into the tokens for demonstrations; by default drawn, large sets preferred.
+    """
     ordered = sorted(demos, key=lambda d: sum(len(v) for v in d.inputs.values()))
     short = ordered[: max(len(ordered) * 2 // 3, 1)]
     sizes = np.array(set_sizes(short, task))
-    size = min(int(rng.choice(sizes, p=sizes / sizes.sum())), len(short))
+    wanted = min(size, int(sizes[-1])) if size is not None else int(rng.choice(sizes, p=sizes / sizes.sum()))
+    size = min(wanted, len(short))
     shuffled = [short[i] for i in rng.permutation(len(short))]
     if not task.labels:
         return shuffled[:size]
@@ -173,7 +187,7 @@ def _pick(options: Sequence[list[Edit]], share: float, rng: np.random.Generator)
 
 
 def _layout(seed: Candidate, rng: np.random.Generator) -> list[Edit]:
-    place = str(rng.choice(["system", "user"], p=[0.7, 0.3]))
+    place = str(rng.choice(list(_PLACES), p=list(_PLACES.values())))
     shown = str(rng.choice(["turns", "inline"], p=[0.9, 0.1]))
     wanted = {"layout.instructions": place, "layout.demos": shown}
     now = {"layout.instructions": seed.main.layout.instructions, "layout.demos": seed.main.layout.demos}

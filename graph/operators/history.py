@@ -9,8 +9,6 @@ from crito.records import Candidate
 
 _SHOWN = 20
 _EXAMPLES = 3
-_FEWEST = 2
-"""Instructions without which there is nothing to compare."""
 
 
 async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
@@ -20,7 +18,7 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
         BudgetExhausted: The rewriter's call does not fit into the budget.
     """
     scored = trajectory(deps)
-    if not assignment.ask or len(scored) < _FEWEST:
+    if not assignment.ask or not scored:
         return []
     parent, train = assignment.parent, deps.task.splits.train
     rng = deps.rng(13, assignment.round, assignment.worker)

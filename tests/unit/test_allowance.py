@@ -13,8 +13,9 @@ SPENT = {"calls": 10.0, "tokens": 1000.0, "usd": 0.5}
         (Budget(calls=100), Spend(), 90),
         (Budget(calls=100), Spend(calls=24), 66),
         (Budget(calls=20), Spend(calls=24), 0),
-        (Budget(tokens=5000), Spend(tokens=1000), 30),  # 100 tokens a call
-        (Budget(usd=2.0), Spend(usd=0.5), 20),  # 5 cents a call
+        (Budget(tokens=5000), Spend(calls=10, tokens=1000), 30),  # 100 tokens a call
+        (Budget(tokens=5000), Spend(calls=5, tokens=1000), 15),  # the verdict reckons with 200
+        (Budget(usd=2.0), Spend(calls=10, usd=0.5), 20),  # 5 cents a call
         (Budget(calls=100, tokens=2000), Spend(), 10),  # the tightest counts
     ],
 )

@@ -14,7 +14,7 @@ from crito.records import Candidate, Plan, PlanAuthor, Step
 from crito.tools.meter import Spend
 from tests.builders import make_candidate, make_deps, make_outcome
 
-OPENING, FIRST_SWEEP, SEARCH, COMPRESS, LAST_SWEEP = range(5)
+RECALL, OPENING, FIRST_SWEEP, SEARCH, COMPRESS, LAST_SWEEP = range(6)
 """The default's stages."""
 SPENT = {"calls": 20.0, "tokens": 100.0, "usd": 0.0}
 LEFT = 144
@@ -37,6 +37,7 @@ async def decided(
 @pytest.mark.parametrize(
     ("score", "state", "following"),
     [
+        (0.5, {"stage": RECALL}, OPENING),
         (0.5, {"stage": OPENING}, FIRST_SWEEP),
         (0.5, {"stage": OPENING, "stale": 1}, FIRST_SWEEP),
         (1.0, {"stage": OPENING}, COMPRESS),
@@ -292,10 +293,9 @@ async def test_where_answers_waver_who_is_ahead_must_stay_so(
     async with make_deps(tmp_path, repeats=2) as deps:
         ahead = await raced(deps, "Ahead.", first)
         state = await state_of(deps, STEPS[0], proposals={ahead.id: 0}, alive=[ahead.id])
-        again = {ahead.id: [second] * len(deps.val), deps.seed: deps.archive.values(deps.seed, deps.val)}
-        for candidate, scores in again.items():
-            made = (make_outcome(candidate, e, score) for e, score in zip(deps.val, scores, strict=True))
-            await deps.archive.record(outcome.model_copy(update={"sample": 1}) for outcome in made)
+        first_answers = [deps.archive.outcome(deps.seed, e.id) for e in deps.val]
+        again = [*first_answers, *(make_outcome(ahead.id, e, second) for e in deps.val)]
+        await deps.archive.record(o.model_copy(update={"sample": 1}) for o in again if o is not None)
         update = await remember(state, Runtime(context=deps))
     assert update["incumbent"] == (ahead.id if accepted else deps.seed)
 
@@ -348,6 +348,20 @@ async def test_the_pool_keeps_no_more_than_the_preset_lets_and_always_the_incumb
         )
     assert update["pool"] == [best.id, good.id]
     assert poor.id in kept["pool"]
+
+
+@pytest.mark.parametrize(("price", "stays"), [({}, 0), ({"length_price": 0.05}, 1), ({"length_decay": 0.05}, 1)])
+async def test_a_presets_price_on_length_decides_who_stays(tmp_path: Path, price: dict[str, float], stays: int) -> None:
+    async with make_deps(tmp_path) as made:
+        deps = replace(made, preset=DEFAULT.model_copy(update={"parents": "top_k", "pool": 1, **price}))
+        wordy, short = make_candidate("Name the one team that is to answer."), make_candidate("Name it.")
+        await deps.archive.add(wordy, short)
+        await deps.archive.record(make_outcome(wordy.id, e, 0.6, tokens=100) for e in deps.val)
+        await deps.archive.record(make_outcome(short.id, e, 0.55, tokens=10) for e in deps.val)
+        pair = [wordy.id, short.id]
+        state = await state_of(deps, STEPS[0], proposals=dict.fromkeys(pair, 0), alive=pair, incumbent=pair[stays])
+        update = await remember(state, Runtime(context=deps))
+    assert pair[stays] == update["pool"][0]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,14 @@ async def test_a_new_instruction_is_written_in_view_of_scores_and_examples(tmp_p
     assert seen[0].count("answer: billing") == 3
 
 
-async def test_nothing_is_asked_with_one_measured_instruction_or_without_a_model(tmp_path: Path) -> None:
+async def test_one_measured_instruction_is_enough_to_begin(tmp_path: Path) -> None:
+    async with make_deps(tmp_path, agents=lambda _: json.dumps({"instruction": "Say who answers."})) as deps:
+        await measured(deps, {})
+        (found,) = await propose(deps, Assignment((make_candidate(),), 4, 3))
+    assert found.main.instructions() == "Say who answers."
+
+
+async def test_nothing_is_asked_before_anything_was_measured_or_without_a_model(tmp_path: Path) -> None:
     seen: list[ModelRequest] = []
 
     def agents(request: ModelRequest) -> str:
@@ -80,7 +87,6 @@ async def test_nothing_is_asked_with_one_measured_instruction_or_without_a_model
         return "no"
 
     async with make_deps(tmp_path, agents=agents) as deps:
-        await measured(deps, {})
         assert await propose(deps, Assignment((make_candidate(),), 4, 3)) == []
         await measured(deps, {"Bad.": [0]})
         assert await propose(deps, Assignment((make_candidate(),), 4, 3, ask=False)) == []

@@ -1,12 +1,13 @@
-"""The presets by name, with a part switched off, chosen for a task and checked against it."""
+"""The presets by name, with a part switched off, and checked against a task."""
 
 import pytest
+from pydantic import ValidationError
 
 from crito.errors import BadInput
 from crito.graph.ablation import without
 from crito.graph.preset import Preset, Stage
-from crito.graph.presets import DEFAULT, LEAN, PRESETS, check_preset, chosen, preset
-from tests.builders import make_example, make_examples, make_task
+from crito.graph.presets import DEFAULT, LEAN, PRESETS, check_preset, preset
+from tests.builders import make_example, make_task
 
 
 @pytest.mark.parametrize(
@@ -63,12 +64,34 @@ def test_the_most_calls_are_reckoned_as_each_stage_races() -> None:
 
 
 @pytest.mark.parametrize(
+    ("operators", "steps", "contenders"),
+    [(("merge", "format"), 3, 7), (("merge", "format"), 1, 3), (("format",), 3, 6)],
+)
+def test_a_round_that_may_merge_the_last_ones_winners_has_one_contender_more(
+    operators: tuple[str, ...], steps: int, contenders: int
+) -> None:
+    stage = Stage(name="a", operators=operators, steps=steps, count=2, share=1.0)
+    assert stage.contenders == contenders
+    assert Preset(name="one", about="-", stages=(stage,), schedule="full").most_calls(16, 1000) == contenders * 16
+
+
+def test_where_one_candidate_races_there_are_no_two_winners_to_merge() -> None:
+    assert Stage(name="a", operators=("merge",), count=1).contenders == 1
+    assert Stage(name="a", operators=("merge",)).contenders is None
+
+
+def test_length_has_one_price_at_most() -> None:
+    with pytest.raises(ValidationError, match="length_price and length_decay both price length"):
+        Preset(name="one", about="-", stages=LEAN.stages, length_price=0.05, length_decay=0.005)
+
+
+@pytest.mark.parametrize(
     ("part", "gone", "stages"),
     [
-        ("demos", {"demonstrations"}, ["opening", "sweep", "search", "compress", "sweep"]),
-        ("socratic", {"socratic"}, ["opening", "sweep", "search", "compress", "sweep"]),
-        ("compression", {"compress"}, ["opening", "sweep", "search", "sweep"]),
-        ("sweep", {"sweep"}, ["opening", "search", "compress"]),
+        ("demos", {"demonstrations"}, ["recall", "opening", "sweep", "search", "compress", "sweep"]),
+        ("socratic", {"socratic"}, ["recall", "opening", "sweep", "search", "compress", "sweep"]),
+        ("compression", {"compress"}, ["recall", "opening", "sweep", "search", "sweep"]),
+        ("sweep", {"sweep"}, ["recall", "opening", "search", "compress"]),
     ],
 )
 def test_an_operator_can_be_left_out(part: str, gone: set[str], stages: list[str]) -> None:
@@ -84,17 +107,19 @@ def test_without_demonstrations_no_other_operator_shows_any_either() -> None:
 
 def test_the_default_races_the_opening_and_the_sweeps_in_halves_and_the_rest_while_it_is_affordable() -> None:
     raced = {stage.name: DEFAULT.schedule_of(stage) for stage in DEFAULT.stages}
-    assert raced == {"opening": "halving", "sweep": "halving", "search": "affordable", "compress": "affordable"}
+    cheap, careful = dict.fromkeys(("recall", "opening", "sweep"), "halving"), ("search", "compress")
+    assert raced == cheap | dict.fromkeys(careful, "affordable")
     assert {stage.name: stage.count for stage in DEFAULT.stages if stage.count} == {
+        "recall": 6,
         "opening": 20,
         "sweep": 8,
         "search": 2,
     }
 
 
-def test_the_default_searches_three_steps_a_round_until_three_rounds_in_a_row_found_nothing() -> None:
+def test_the_default_searches_three_steps_a_round_until_rounds_and_budget_went_by_in_vain() -> None:
     (search,) = (stage for stage in DEFAULT.stages if stage.name == "search")
-    assert (search.steps, search.rounds, search.patience, search.reserve) == (3, 60, 3, 0.15)
+    assert (search.steps, search.patience, search.persistence, search.reserve) == (3, 3, 0.3, 0.15)
 
 
 @pytest.mark.parametrize("settings", [DEFAULT, LEAN], ids=["default", "lean"])
@@ -143,23 +168,6 @@ def test_presets_and_parts_may_have_names_of_several_words() -> None:
 def test_a_preset_of_nothing_is_refused() -> None:
     with pytest.raises(BadInput, match="preset mars: nothing is left of it without socratic"):
         without(PRESETS["mars"], "socratic")
-
-
-@pytest.mark.parametrize(
-    ("calls", "train", "name", "reason"),
-    [
-        (399, 10, "lean", "about 399 calls are too few"),
-        (400, 9, "lean", "9 training examples are too few"),
-        (400, 10, "default", "about 400 calls and 10 training examples"),
-    ],
-)
-def test_calls_and_examples_choose_the_preset_which_is_said_in_a_line(
-    calls: int, train: int, name: str, reason: str
-) -> None:
-    settings, why = chosen(make_task(train=make_examples(train, "train")), calls)
-    assert settings.name == name
-    assert why.startswith(f"preset {name}: {reason}")
-    assert "\n" not in why
 
 
 def test_unknown_operators_are_refused_before_anything_is_paid_for() -> None:

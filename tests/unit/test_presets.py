@@ -234,16 +234,29 @@ def assert_scored(seen: Seen, schedule: str) -> None:
 def test_opro_goes_on_from_its_trajectory_eight_at_a_time(tmp_path: Path) -> None:
     seen = run(tmp_path, PRESETS["opro"], task_of(budget=600))
     assert seen.result.stopped == "the budget of the search is used up"
-    assert seen.stages[0] == "start"
-    assert set(seen.stages[1:]) == {"search"}
-    assert PRESETS["opro"].stages[1].rounds == 200
-    assert seen.operators == {"restyle", "history"}
-    assert (seen.proposals[0], seen.proposals[1]) == (3, 8)
+    assert set(seen.stages) == {"search"}
+    assert PRESETS["opro"].stages[0].rounds == 200
+    assert seen.operators == {"history"}
+    assert seen.proposals[0] == 8
     assert max(seen.proposals.values()) == 8
-    whole = len(seen.stages) - 2  # rounds that the budget reaches for; the last asks for as many as could still race
-    assert 1 + 8 * whole < seen.roles["rewriter"] <= 1 + 8 * (whole + 1)
+    whole = len(seen.stages) - 1  # rounds that the budget reaches for; the last asks for as many as could still race
+    assert 8 * whole < seen.roles["rewriter"] <= 8 * (whole + 1)
     scored = [attempt.n for attempt in seen.raced if attempt.round < len(seen.stages) - 1]
     assert set(scored) == {VAL}  # the budget ends the last round
+
+
+def test_agents_answer_at_the_presets_temperature_and_the_target_at_the_tasks(tmp_path: Path) -> None:
+    run(tmp_path, PRESETS["opro"], task_of(budget=100))
+    database = Database(tmp_path / "crito.db")
+    rows = database.read(sa.select(calls.c.role, calls.c.request))
+    database.dispose()
+    asked = {(row.role, ModelRequest.model_validate_json(row.request).temperature) for row in rows}
+    assert asked == {("target", 0.0), ("planner", 1.0), ("rewriter", 1.0)}
+
+
+@pytest.mark.parametrize("settings", [DEFAULT, LEAN], ids=["default", "lean"])
+def test_our_own_agents_answer_at_temperature_0(settings: Preset) -> None:
+    assert settings.temperature == 0.0
 
 
 def test_gepa_reflects_on_one_parent_a_round_and_scores_in_full_what_passes_the_gate(tmp_path: Path) -> None:

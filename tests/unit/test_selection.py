@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from crito.memory.archive import Archive
-from crito.memory.selection import Kind, costs, draw, levels, non_dominated, priced, survivors
+from crito.memory.selection import Kind, costs, decayed, draw, levels, non_dominated, priced, survivors, words
+from crito.prompt import Demo, Prompt, Section
 from crito.tools.database import Database
-from tests.builders import make_examples, make_outcome
+from tests.builders import make_candidate, make_examples, make_outcome
 
 EXAMPLES = make_examples(4)
 ROWS = {"a": [1, 0, 0, 0], "b": [0, 1, 1, 1], "c": [0, 0, 0, 0], "d": [0, 1, 1, 0]}
@@ -61,6 +62,44 @@ async def test_a_population_draws_by_roulette(archive: Archive) -> None:
 async def test_a_population_without_any_score_draws_evenly(archive: Archive) -> None:
     await fill(archive, a=[0] * 4, b=[0] * 4)
     assert share("population", archive, list("ab"), "a") == pytest.approx(0.5, abs=0.09)
+
+
+async def family(archive: Archive, *, of: str, scores: Sequence[float], name: str) -> str:
+    """A measured child of a measured member."""
+    made = make_candidate(name, parents=(of, "someone"))
+    await archive.add(made)
+    await fill(archive, **{made.id: scores})
+    return made.id
+
+
+async def test_a_child_takes_the_place_of_its_own_parent_alone(archive: Archive) -> None:
+    await fill(archive, **ROWS)
+    better = await family(archive, of="a", scores=[1, 1, 0, 0], name="better than a")
+    no_better = await family(archive, of="b", scores=[1, 1, 1, 0], name="as good as b")
+    assert survivors("member", archive, ["a", "b", "c", better, no_better], EXAMPLES, 3) == ["b", "c", better]
+
+
+async def test_of_several_better_children_the_best_has_the_place(archive: Archive) -> None:
+    await fill(archive, **ROWS)
+    names = {"good": [1, 1, 0, 0], "best": [1, 1, 1, 1], "late": [1, 1, 1, 0]}
+    good, best, late = [await family(archive, of="a", scores=row, name=name) for name, row in names.items()]
+    assert survivors("member", archive, ["a", "b", good, best, late], EXAMPLES, 2) == ["b", best]
+
+
+async def test_while_there_is_room_everybody_is_a_member(archive: Archive) -> None:
+    await fill(archive, **ROWS)
+    worse = await family(archive, of="b", scores=[0, 0, 0, 0], name="worse")
+    stranger = await family(archive, of="gone", scores=[1, 1, 1, 1], name="of nobody here")
+    assert survivors("member", archive, ["a", "b", worse, stranger], EXAMPLES, 3) == ["a", "b", worse]
+
+
+async def test_as_many_draws_as_there_are_members_use_each_once_with_somebody_else(archive: Archive) -> None:
+    await fill(archive, **ROWS)
+    rng = np.random.default_rng(0)
+    pairs = [draw("member", archive, list("abcd"), EXAMPLES, count=2, rng=rng, turn=turn) for turn in range(3, 403)]
+    assert "".join(first for first, _ in pairs) == "dabc" * 100
+    others = [second for first, second in pairs if first == "a"]
+    assert all(others.count(name) == pytest.approx(33, abs=12) for name in "bcd")
 
 
 async def test_the_instance_front_stays_before_the_better_mean(archive: Archive) -> None:
@@ -125,6 +164,32 @@ async def test_a_length_price_outweighs_a_small_gain(archive: Archive) -> None:
     pool = ["long", "short"]
     assert survivors("top_k", archive, pool, EXAMPLES, 1) == ["long"]
     assert survivors("top_k", archive, pool, EXAMPLES, 1, gamma=0.05, reference=100) == ["short"]
+
+
+async def test_each_word_lets_a_score_fade(archive: Archive) -> None:
+    wordy, short = make_candidate("Name the team that is to answer."), make_candidate("Name it.")
+    await archive.add(wordy, short)
+    await fill(archive, **{wordy.id: [1, 1, 0.6, 0], short.id: [1, 1, 0.5, 0]})
+    pool = [wordy.id, short.id]
+    assert survivors("top_k", archive, pool, EXAMPLES, 1, decay=0.005) == [wordy.id]  # 4 % better for 5 words more
+    assert survivors("top_k", archive, pool, EXAMPLES, 1, decay=0.05) == [short.id]
+
+
+def test_words_are_those_of_the_instructions_of_all_prompts() -> None:
+    main = Prompt(
+        sections=(Section(name="task", body="Name the team."), Section(name="rules", body=("One word.",))),
+        demos=(Demo(inputs={"input": "many words here"}, output="billing"),),
+        template="The message: {input}",
+    )
+    alone = words(make_candidate(prompt=main))
+    assert alone == len(main.instructions().split())
+    assert words(make_candidate(prompts={"main": main, "second": main})) == 2 * alone
+    assert words(make_candidate(prompt=main.model_copy(update={"demos": (), "template": "{input}"}))) == alone
+
+
+def test_a_score_fades_as_published() -> None:
+    assert decayed(0.9, 200, 0.005) == pytest.approx(0.9 / np.e)
+    assert decayed(0.9, 0, 0.005) == 0.9
 
 
 async def test_to_fail_on_the_hard_examples_is_no_help(archive: Archive) -> None:

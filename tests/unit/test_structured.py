@@ -11,6 +11,7 @@ from crito.prompt import Message
 from crito.protocols import ModelReply
 from crito.task import Budget
 from crito.tools.database import Database
+from crito.tools.draws import drawing
 from crito.tools.ledger import Ledger
 from crito.tools.limiter import Limiter
 from crito.tools.meter import Meter
@@ -34,11 +35,13 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await opened.close()
 
 
-def speaker_of(database: Database, model: ScriptedModel, *, budget: Budget | None = None) -> Speaker:
+def speaker_of(
+    database: Database, model: ScriptedModel, *, budget: Budget | None = None, temperature: float = 0.0
+) -> Speaker:
     ledger = Ledger(
         database, run="r", meter=Meter(budget or Budget()), limiter=Limiter(4), price=lambda name: None, timeout=5
     )
-    return Speaker(ledger, model, role="critic", max_tokens=99)
+    return Speaker(ledger, model, role="critic", max_tokens=99, temperature=temperature)
 
 
 async def test_a_reply_becomes_an_instance(database: Database) -> None:
@@ -131,6 +134,32 @@ async def test_what_was_answered_before_costs_nothing(database: Database) -> Non
     for _ in range(2):
         await speaker_of(database, model).ask(QUESTION, Colour)
     assert model.calls == 2
+
+
+async def test_a_speakers_temperature_is_asked_for_in_the_second_try_too(database: Database) -> None:
+    model = ScriptedModel(["nonsense", RED])
+    await speaker_of(database, model, temperature=0.7).ask(QUESTION, Colour)
+    assert [request.temperature for request in model.requests] == [0.7, 0.7]
+
+
+async def test_above_temperature_0_each_draw_has_a_reply_of_its_own_which_stays_the_same(database: Database) -> None:
+    replies = ['{"name": "red"}', "nonsense", '{"name": "blue"}']
+    model = ScriptedModel(lambda request: replies.pop(0))
+    speaker = speaker_of(database, model, temperature=1.0)
+    said = []
+    for number in (7, 8, 7, 8):  # the eighth needs a second try
+        with drawing(number):
+            said.append((await speaker.ask(QUESTION, Colour)).name)
+    assert said == ["red", "blue", "red", "blue"]
+    assert model.calls == 3
+
+
+async def test_at_temperature_0_all_draws_share_a_reply(database: Database) -> None:
+    model = ScriptedModel([RED])
+    for number in (7, 8):
+        with drawing(number):
+            await speaker_of(database, model).ask(QUESTION, Colour)
+    assert model.calls == 1
 
 
 @pytest.mark.parametrize("closing", ["</data>", "</DATA>", "</data >", "< / data>", "</data\n>"])
