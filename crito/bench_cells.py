@@ -10,13 +10,13 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 
+from crito.calls import Cost, cost_of, read_calls
 from crito.graph.run import stored
 from crito.memory.archive import Archive
 from crito.records import Outcome
 from crito.result import Result
 from crito.task import Task
 from crito.tools.database import Database, calls
-from crito.trace import Cost, cost_of, read_calls
 
 
 class Cell(NamedTuple):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from crito.bench_cells import CellResult
-from crito.trace import Cost
+from crito.calls import Cost
 
 _RESAMPLES = 10_000
 _REFERENCE = "default"

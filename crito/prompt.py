@@ -24,6 +24,10 @@ Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _FIELD = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}")
 _SECTION_NAME = re.compile(r"(?!(?:demos|layout|template|words)\Z|layout\.)[^\[\]]+")
 """Names that a path can mean: the other parts of a prompt and list indices are taken."""
+ORDERED = "steps"
+"""Name of the section whose list has an order; elsewhere rules may stand in any."""
+_TRANSCRIPT = re.compile(r"\[(system|user)\]\s*\n.*\n\[assistant\]\s*\n", re.DOTALL)
+"""How :meth:`Prompt.to_text` writes chat turns; where a turn ends cannot be told from the text."""
 
 
 class Message(BaseModel):
@@ -106,7 +110,13 @@ class Prompt(BaseModel):
             text: The prompt as the user wrote it.
             inputs: Names of the task's input fields.
             frozen: Paths or literal texts that must never change.
+
+        Raises:
+            BadInput: It is the transcript of a prompt with chat turns, which would all go out as one message.
         """
+        if _TRANSCRIPT.match(text):
+            cure = "take the prompt's .yaml, which has every part: crito show RUN --output prompt.yaml"
+            raise BadInput(f"prompt: is a transcript of chat turns, which would go out as one message; {cure}")
         cut = _template_start(text)
         if cut is None:
             template = "\n".join(f"{{{name}}}" if len(inputs) == 1 else f"{name}: {{{name}}}" for name in inputs)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 
 from crito.errors import BadInput
+from crito.place import db_option
 from crito.result import Result
 from crito.tools.database import Database, calls, runs
 from crito.tools.run_lock import is_alive
@@ -86,7 +87,7 @@ def find(database: Database, name: str) -> RunSummary:
     rows = database.read(query)
     exact = [row for row in rows if row.id == name]
     if not rows or not name:
-        raise BadInput(f"{database.path}: there is no run {name!r}; see: crito runs")
+        raise BadInput(f"{database.path}: there is no run {name!r}; see: crito runs{db_option(database.path)}")
     if len(rows) > 1 and not exact and name != "latest":
         raise BadInput(f"run {name!r} may mean {_listed([row.id for row in rows])}; give more of its id")
     return _summary(database, (exact or rows)[0])

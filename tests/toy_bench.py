@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crito.bench_cells import CellResult
-from crito.trace import Cost
+from crito.calls import Cost
 from tests.toy_run import DESCRIPTION, LABELS, rows
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from crito.errors import BadInput
 from crito.prompt import Message, Prompt
 from crito.task import Budget, Example, Task
+from crito.tools.likelihood import answer_calls
 from crito.tools.meter import Spend
 from crito.tools.prices import Price
 
@@ -51,8 +52,11 @@ def prompt_tokens(prompt: Prompt) -> int:
 
 
 def output_limit(task: Task) -> int:
-    """The cap on the target's answers: near the longest expected one, roomy where there is reasoning or no answer."""
-    if task.scoring != "sampled":
+    """The cap on the target's answers: near the longest expected one, roomy where there is reasoning or no answer.
+
+    With labels scored by likelihood one token, or room for the answer that is begun where no first token tells.
+    """
+    if task.scoring != "sampled" and _target_calls(task) == 1:
         return 1
     if task.max_output_tokens is not None:
         return task.max_output_tokens
@@ -197,7 +201,8 @@ def check_context(task: Task, context: int | None) -> None:
 def capped(task: Task, context: int | None) -> Task:
     """The task with a cap on prompt tokens that lets every example fit into the model's context.
 
-    Without it a candidate could win on short inputs and fail on long ones, which no comparison would see.
+    Without it a candidate could win on short inputs and fail on long ones, which no comparison would see. That is why
+    the longest test input counts too: its length alone, not its answer, nor what any prompt makes of it.
     """
     if context is None:
         return task
@@ -225,8 +230,17 @@ def _use(task: Task, tokens_in: int, price: Price | None, agents: Price | None) 
     answer, judged = output_limit(task), task.metric.partition(":")[0] == "judge"
     usd = _usd(price, tokens_in, answer) + _AGENTS * _usd(agents, tokens_in, answer)
     if not judged:
-        return Spend(1, tokens_in + answer, usd)
+        calls = _target_calls(task)
+        return Spend(calls, calls * (tokens_in + answer), calls * usd)
     return Spend(2, tokens_in + 2 * answer + _JUDGED, usd + _usd(agents, answer + _JUDGED // 2, _JUDGED // 2))
+
+
+def _target_calls(task: Task) -> int:
+    """About how many calls of the target one answer takes: several only where no first token tells labels apart."""
+    if task.scoring == "sampled":
+        return 1
+    words = ([prompt.words.get(label, label) for label in task.labels] for prompt in task.prompts.values())
+    return max(map(answer_calls, words))
 
 
 def _usd(price: Price | None, tokens_in: int, tokens_out: int) -> float:

@@ -37,7 +37,7 @@ def load_task(path: Path, *, overrides: Mapping[str, object] | None = None, allo
     """
     place, folder = str(path), path.parent
     spec = parse_task_file(read_text(path), place, overrides)
-    parts = {name: _load(source, folder, spec) for name, source in spec.data if source is not None}
+    parts = _load(spec, folder, place)
     name = spec.name or path.resolve().parent.name
     return _checked(spec, name, _prompt_of(spec, folder), parts, place, allow_few=allow_few)
 
@@ -110,9 +110,17 @@ def check_answers(examples: Sequence[Example], labels: Sequence[str], places: Ma
         raise BadInput(f"{places[odd.id]}: {odd.expected!r} is not among the labels{hint}")
 
 
-def _load(source: str, folder: Path, spec: TaskFile) -> Loaded:
-    path = source if source.startswith("hf://") else folder / source
-    return read_examples(path, spec.inputs, spec.output, limit=spec.max_examples, seed=spec.seed)
+def _load(spec: TaskFile, folder: Path, place: str) -> dict[str, Loaded]:
+    sources = {name: source for name, source in spec.data if source is not None}
+    parts = {}
+    for name, source in sources.items():
+        path = source if source.startswith("hf://") else folder / source
+        try:
+            parts[name] = read_examples(path, spec.inputs, spec.output, limit=spec.max_examples, seed=spec.seed)
+        except BadInput as error:
+            key = "data" if len(sources) == 1 else f"data.{name}"
+            raise BadInput(f"{place}: {key}: {error}") from error
+    return parts
 
 
 def _row(item: Row | tuple[object, object], place: str) -> tuple[str, Row]:
@@ -170,6 +178,8 @@ def _checked(
         concurrency=spec.concurrency,
         seed=spec.seed,
         prices=spec.prices,
+        memory=spec.memory,
+        remember_prompts=spec.remember_prompts,
     )
 
 

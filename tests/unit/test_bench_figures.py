@@ -10,8 +10,8 @@ from crito.bench_cells import CellResult
 from crito.bench_figures import figures, resampled
 from crito.bench_plot import plot
 from crito.bench_report import print_figures
+from crito.calls import Cost
 from crito.errors import BadInput
-from crito.trace import Cost
 from tests.toy_bench import result
 
 

@@ -12,10 +12,12 @@ from crito.errors import BadInput
 from crito.memory.archive import Archive
 from crito.prompt import Prompt
 from crito.protocols import ModelReply, ModelRequest
+from crito.runs import opened
 from crito.task import Budget, Splits
 from crito.tools.database import Database
 from crito.tools.scripted_model import ScriptedModel
 from crito.tools.task_file import build_task
+from crito.trace import read_trace
 from tests.builders import make_candidate, make_example, make_outcome
 
 PAIRS = [(f"note {number} about {topic}", topic) for number in range(30) for topic in ("sport", "trade")]
@@ -78,6 +80,14 @@ def test_a_calibrated_run_says_what_the_prompt_is_worth_with_and_without_it(tmp_
     assert result.calibration == pytest.approx({"sport": 0.75, "trade": 0.25}, abs=0.03)
     assert result.as_json()["calibration"] == result.calibration
     assert "label probabilities are divided by sport 0.7" in str(result)
+
+
+@pytest.mark.parametrize(("scoring", "score"), [("calibrated", 1.0), ("likelihood", 0.5)])
+def test_the_trace_has_the_validation_scores_of_the_result(tmp_path: Path, scoring: Any, score: float) -> None:
+    result = optimized(tmp_path, scored(scoring))
+    with opened(tmp_path / "search.db") as database:
+        trace = read_trace(database, result.run)
+    assert trace.seed.val_score == result.chain[0].val_score == score
 
 
 def test_the_prompts_of_a_calibrated_run_carry_their_divisors(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def test_without_a_database_nothing_is_made(command: tuple[str, ...]) -> None:
 
 def test_an_unknown_run_is_refused(done: tuple[Path, Result]) -> None:
     for command in ("show", "trace", "resume"):
-        assert "there is no run 'zz'" in refused(command, "zz", "--db", done[0])
+        advice = f"there is no run 'zz'; see: crito runs --db {done[0]}\n"
+        assert refused(command, "zz", "--db", done[0]).endswith(advice)
 
 
 def test_a_prefix_names_a_run_unless_two_begin_with_it(done: tuple[Path, Result]) -> None:

@@ -132,6 +132,35 @@ def test_fitting_again_changes_nothing_where_the_longest_answer_was_cut_off() ->
     assert fit(once[0], CHEAP, CHEAP) == once
 
 
+def scored(*labels: str) -> dict[str, Any]:
+    answered = {name: examples(name, 40, answer=labels[0]) for name in ("train", "val", "test")}
+    return {"metric": "label", "labels": labels, "scoring": "likelihood", "splits": Splits(**answered)}
+
+
+def test_the_first_token_of_an_answer_is_one_call_of_one_token() -> None:
+    task, kept = fit(task_of(**scored("date", "count"), budget=Budget(calls=400)), None, None)
+    assert (kept.calls, output_limit(task)) == (2 * len(task.splits.test), 1)
+
+
+def test_a_whole_answer_takes_a_call_for_each_piece_that_labels_share() -> None:
+    task, kept = fit(task_of(**scored("num_date", "num_count"), budget=Budget(calls=900, usd=1.0)), CHEAP, None)
+    single = fit(task_of(**scored("date", "count"), budget=Budget(calls=300, usd=1.0)), CHEAP, None)[1]
+    assert kept.calls == 3 * 2 * len(task.splits.test) == 3 * single.calls
+    assert kept.tokens > 3 * single.tokens
+    assert kept.usd > 3 * single.usd
+
+
+def test_the_words_of_the_prompt_decide_how_many_calls_a_whole_answer_takes() -> None:
+    worded = Prompt.from_text("Say yes.").model_copy(update={"words": {"num_date": "A", "num_count": "B"}})
+    task = task_of(**scored("num_date", "num_count"), prompts={"main": worded}, budget=Budget(calls=400))
+    fitted, kept = fit(task, None, None)
+    assert kept.calls == 2 * len(fitted.splits.test)
+
+
+def test_a_whole_answer_has_room_in_the_context() -> None:
+    assert output_limit(task_of(**scored("num_date", "num_count"))) == 11  # 9 / 2.5 + 8
+
+
 def test_a_judges_ruling_is_a_call_too() -> None:
     task, kept = fit(task_of(metric="judge", budget=Budget(calls=400)), None, None)
     assert kept.calls == 4 * len(task.splits.test)
@@ -210,6 +239,12 @@ def test_the_cap_on_prompt_tokens_leaves_room_for_the_longest_input() -> None:
     assert capped(task, None) == task
     tight = task.model_copy(update={"max_prompt_tokens": 50})
     assert capped(tight, 4000).max_prompt_tokens == 50
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_the_longest_input_of_any_split_sets_the_cap(split: str) -> None:
+    task = built_task(max_output_tokens=8, **{split: (make_example("x" * 400),)})
+    assert capped(task, 4000).max_prompt_tokens == 4000 - 8 - 100
 
 
 def test_repeats_are_paid_from_the_verdicts_share_alone() -> None:

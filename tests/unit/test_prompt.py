@@ -1,4 +1,5 @@
 import json
+from typing import Literal
 
 import pytest
 import yaml
@@ -35,6 +36,19 @@ def shown(prompt: Prompt, text: str = "hello") -> list[tuple[str, str]]:
 @given(before=st.text(max_size=40), after=st.text(max_size=20))
 def test_a_text_with_a_placeholder_comes_back_byte_for_byte(before: str, after: str) -> None:
     text = f"{before}{{input}}{after}"
+    assert Prompt.from_text(text).to_text() == text
+
+
+@pytest.mark.parametrize("place", ["system", "user"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_transcript_of_chat_turns_is_no_prompt(place: Literal["system", "user"], newline: str) -> None:
+    turns = Prompt(sections=(TASK,), demos=(DEMO,), layout=Layout(instructions=place))
+    with pytest.raises(BadInput, match=r"transcript of chat turns, .* crito show RUN --output prompt\.yaml"):
+        Prompt.from_text(turns.to_text().replace("\n", newline))
+
+
+@pytest.mark.parametrize("text", ["[system]\nSort it.\n\n[user]\n{input}", "Play on:\n[user]\n{input}\n[assistant]\n"])
+def test_a_text_with_marks_of_roles_is_a_prompt(text: str) -> None:
     assert Prompt.from_text(text).to_text() == text
 
 

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from crito.prompt import Prompt, Section
+from crito.prompt import Demo, Prompt, Section
 from crito.prompt_files import export
+from tests.builders import refused
+from tests.toy_run import task_folder
 
 PLAIN = Prompt(sections=(Section(name="task", body="Name the team."),))
 CALIBRATED = PLAIN.model_copy(update={"calibration": {"billing": 0.75, "shipping": 0.25}})
@@ -28,3 +30,11 @@ def test_other_exports_say_on_stderr_that_they_leave_them_out(
     assert said.err.startswith(f"crito: {path} has no room for the divisors of the label probabilities; they are in")
     export(PLAIN, path)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_text_export_with_chat_turns_is_refused_as_a_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    demo = Demo(inputs={"message": "my card"}, output="billing")
+    export(PLAIN.model_copy(update={"demos": (demo,), "template": "{message}"}), tmp_path / "p.txt")
+    assert "prompt: is a transcript of chat turns" in refused("evaluate", task_folder(tmp_path), "p.txt")
+    assert "prompt: is a transcript of chat turns" in refused("optimize", task_folder(tmp_path, "prompt: p.txt\n"))

@@ -109,6 +109,39 @@ def test_frozen_takes_one_rule_that_exists(tmp_path: Path) -> None:
     assert "'rules[2]' is neither a text nor a path in the prompt" in problem(folder(tmp_path, more % 2))
 
 
+def test_a_mark_that_is_not_in_the_prompt_is_refused_with_the_sections_there_are(tmp_path: Path) -> None:
+    more = "prompt: {sections: {role: You sort., task: Route.}}\nconstraints: {frozen: [output_format]}\n"
+    assert "'output_format' is neither a text nor a path in the prompt" in problem(folder(tmp_path, more))
+    assert problem(folder(tmp_path, more)).endswith("name one of: role, task, template")
+
+
+def test_the_task_file_of_the_readme_loads(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    text = readme.split("## TASK.yaml\n\n```yaml\n")[1].split("```")[0]
+    teams = ("billing", "shipping", "technical", "account")
+    (tmp_path / "prompt.txt").write_text("Route the message. Answer with the team alone.\n\n{message}")
+    folder(tmp_path, teams=teams)
+    (tmp_path / "d.jsonl").rename(tmp_path / "tickets.jsonl")
+    (tmp_path / "TASK.yaml").write_text(text)
+    task = load_task(tmp_path / "TASK.yaml")
+    assert (task.labels, task.max_prompt_tokens) == (teams, 800)
+    assert task.prompts["main"].frozen == ("Answer with the team alone.",)
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "reason"),
+    [
+        ("dd.jsonl", "data", "dd.jsonl: no such file; did you mean d.jsonl?"),
+        ("{train: dd.jsonl, test: d.jsonl}", "data.train", "dd.jsonl: no such file; did you mean d.jsonl?"),
+        ("{train: d.jsonl, val: no/v.jsonl}", "data.val", "no/v.jsonl: there is no folder no; correct the path"),
+    ],
+)
+def test_data_that_cannot_be_read_is_named_with_its_key(tmp_path: Path, data: str, key: str, reason: str) -> None:
+    path = folder(tmp_path)
+    path.write_text(LEAST.replace("d.jsonl", data))
+    assert problem(path) == f"TASK.yaml: {key}: {reason}"
+
+
 def test_given_files_are_the_splits_and_val_is_carved(tmp_path: Path) -> None:
     path = folder(tmp_path, rows=20)
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps({"message": f"t{i}", "team": "billing"}) for i in range(4)))

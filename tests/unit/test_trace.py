@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from crito.calls import by_role
 from crito.errors import BadInput
 from crito.memory.archive import Archive
 from crito.memory.attempts import Attempt
@@ -12,7 +13,7 @@ from crito.result import Result
 from crito.runs import opened
 from crito.tools.database import Database, calls, spans
 from crito.tools.telemetry import Tracer
-from crito.trace import Step, Trace, by_role, read_trace
+from crito.trace import Step, Trace, read_trace
 from tests.builders import make_candidate, make_task
 from tests.toy_run import finished
 
@@ -210,5 +211,5 @@ async def test_an_agent_whose_reply_was_of_no_use_is_named(tmp_path: Path) -> No
 
 
 def test_an_unknown_run_is_refused(done: Done) -> None:
-    with opened(done[0]) as database, pytest.raises(BadInput, match="there is no run 'zz'"):
+    with opened(done[0]) as database, pytest.raises(BadInput, match="there is no run 'zz'; see: crito runs --db "):
         read_trace(database, "zz")
