@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from crito.memory.attempts import Attempt
+from crito.memory.clusters import Cluster
 from crito.prompt import Prompt, Section
 from crito.records import Candidate, Critique, FailureLabel, Hypothesis, Outcome
 from crito.task import Example, Task
 from crito.tools.structured import Speaker, quoted
 
+_TRIED, _CLUSTERS = 6, 6
+"""Attempts and clusters that the critic is told of at most."""
 CRITIC = Prompt(
     sections=(
         Section(name="role", body="You examine why a prompt fails. You never answer the task itself."),
@@ -118,6 +121,7 @@ class Critic:
         *,
         labels: Mapping[str, FailureLabel],
         tried: Sequence[Attempt] = (),
+        clusters: Sequence[Cluster] = (),
         focus: str = "",
     ) -> Critique:
         """Explain the wrong cases. A hypothesis that cites none of them is left out.
@@ -127,7 +131,8 @@ class Critic:
             wrong: Cases it got wrong, with their outcomes.
             right: Cases it got right, which a change must not break.
             labels: What the diagnostics computed for each wrong case, by example id.
-            tried: Earlier attempts on this candidate.
+            tried: Earlier attempts that tell something about these failures, the most telling first.
+            clusters: What became of the best prompt's failures so far.
             focus: What the planner wants looked at.
 
         Raises:
@@ -135,7 +140,7 @@ class Critic:
             CallFailed: The call failed for good.
             BudgetExhausted: The call does not fit.
         """
-        case = self._case(candidate, wrong, right, labels, tried)
+        case = self._case(candidate, wrong, right, labels, tried, clusters)
         if focus:
             case += f"\n\nThe planner asks you to look at: {focus}"
         reply = await self._speaker.ask(CRITIC.render({"case": case}), CritiqueReply)
@@ -187,6 +192,7 @@ class Critic:
         right: Sequence[tuple[Example, Outcome]],
         labels: Mapping[str, FailureLabel],
         tried: Sequence[Attempt],
+        clusters: Sequence[Cluster],
     ) -> str:
         prompt = candidate.main
         parts = [
@@ -199,8 +205,12 @@ class Critic:
             "Right:",
             *(case_text(e, o) for e, o in right),
         ]
+        if clusters:
+            most = sorted(clusters, key=lambda cluster: -len(cluster.cases))[:_CLUSTERS]
+            lines = [f"- cluster {cluster.told}" for cluster in most]
+            parts += ["What became of the failures of the best prompt, on other examples:", "\n".join(lines)]
         if tried:
-            lines = [f"- {a.hypothesis}: {a.fate} {a.reason}".strip() for a in tried[-6:]]
+            lines = [f"- {attempt.told}" for attempt in tried[:_TRIED]]
             parts += ["Tried already:", quoted("data", "\n".join(lines))]  # a reason may quote an example
         return "\n\n".join(parts)
 

@@ -8,17 +8,16 @@ this run. Both are recorded with what came of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, Field
 
 from crito.errors import CallFailed, ReplyUnusable
 from crito.memory.attempts import Attempt
+from crito.memory.signature import kind_of
 from crito.prompt import Message, Prompt, Section
-from crito.records import Brief, PlanAuthor
+from crito.records import Brief, PlanAuthor, TaskKind
 from crito.task import Task
-from crito.tools.metrics import parse
 from crito.tools.stats import BetaArm, thompson
 from crito.tools.structured import Speaker, quoted
 
@@ -43,7 +42,7 @@ _DRAWS = 2000
 class BriefReply(BaseModel):
     """What kind of task it is, and what a good answer must satisfy."""
 
-    kind: Literal["classification", "extraction", "rewriting", "reasoning", "generation"]
+    kind: TaskKind
     requirements: list[str] = Field(max_length=8)
     strategy: str = Field(default="", max_length=300)
 
@@ -85,7 +84,7 @@ class Planner:
         Raises:
             BudgetExhausted: The call does not fit.
         """
-        computed = Brief(kind=_kind(self._task), requirements=self._task.requirements)
+        computed = Brief(kind=kind_of(self._task), requirements=self._task.requirements)
         shown = "\n".join(f"{e.inputs} -> {e.expected}" for e in self._task.splits.train[:5])
         case = f"The task: {self._task.description}\n\n{quoted('data', shown)}\n\nDescribe the task."
         try:
@@ -162,17 +161,3 @@ def _beaten(authors: Mapping[str, BetaArm], rng: np.random.Generator) -> bool:
 
 def _messages(case: str) -> list[Message]:
     return PLANNER.render({"case": case})
-
-
-def _kind(task: Task) -> Literal["classification", "extraction", "rewriting", "reasoning", "generation"]:
-    """The kind that the examples show: labels, answers copied from the input, numbers worked out, or free text."""
-    if task.labels:
-        return "classification"
-    if task.reasoning:
-        return "reasoning"
-    known = [e for e in task.splits.train if e.expected]
-    copied = sum(any((e.expected or "") in value for value in e.inputs.values()) for e in known)
-    if known and copied >= 0.8 * len(known):
-        return "extraction"
-    short = sum(len(parse(task, e.expected or "") or "") <= 60 for e in known)
-    return "rewriting" if known and short >= 0.8 * len(known) else "generation"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from crito.config import Memory
 from crito.errors import BadInput
 from crito.graph.measure import measure
 from crito.graph.preset import Preset
@@ -27,6 +28,7 @@ from crito.tools.task_file import build_task, load_task
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+    from langgraph.store.base import BaseStore
 
 Pairs = Sequence[tuple[object, object]] | Sequence[Mapping[str, object]]
 
@@ -44,6 +46,9 @@ async def aoptimize(
     budget: Budget | None = None,
     seed: int | None = None,
     preset: str | Preset | None = None,
+    memory: Memory | None = None,
+    remember_prompts: bool | None = None,
+    store: BaseStore | None = None,
     database: Path = DATABASE,
     listener: Listener = silent,
     started: Callable[[Run], None] = lambda _: None,
@@ -62,6 +67,10 @@ async def aoptimize(
         budget: Hard limits over all roles.
         seed: Seed of all random choices.
         preset: A method, by name (``crito presets`` lists them) or as settings of your own; None lets the task decide.
+        memory: Whose lessons are used and added to: those beside the run database (``project``, the default), the
+            user's own (``user``), or nobody's (``off``).
+        remember_prompts: Whether the best prompt's text is kept there as well, demonstrations included.
+        store: A LangGraph store of the host, in place of ``memory``.
         database: The run database.
         listener: Takes progress events (mappings with the key ``event``); silent by default. Give ``print`` to see
             them, or a :class:`crito.progress.Progress`, entered with ``with``, for what the command line shows.
@@ -80,10 +89,12 @@ async def aoptimize(
         "labels": list(labels) or None,
         "budget": budget,
         "seed": seed,
+        "memory": memory,
+        "remember_prompts": remember_prompts,
     }
     fixed = _task(task, examples, {key: value for key, value in keys.items() if value is not None})
     named = by_name(preset) if isinstance(preset, str) else preset
-    run = Run(fixed, database, parts=_parts(models, metric, target), preset=named, listener=listener)
+    run = Run(fixed, database, parts=_parts(models, metric, target, store), preset=named, listener=listener)
     started(run)
     return await run.start(new_run_id())
 
@@ -95,6 +106,8 @@ async def aresume(
     agent_model: Model | BaseChatModel | None = None,
     metric: Metric | Callable[[Output, Example], Any] | None = None,
     target: TargetFunction | None = None,
+    memory: Memory | None = None,
+    store: BaseStore | None = None,
     budget: Budget | None = None,
     database: Path = DATABASE,
     listener: Listener = silent,
@@ -108,6 +121,8 @@ async def aresume(
         agent_model: The same for the agents' model.
         metric: The same for the metric.
         target: The same for the user's own program.
+        memory: In place of the run's own, from here on.
+        store: The same for the host's store.
         budget: Limits that replace those of the run, over all of its starts; those not set stay as they are.
         database: The run database.
         listener: Takes progress events.
@@ -131,7 +146,9 @@ async def aresume(
     if budget is not None:
         limits = task.budget.model_copy(update=budget.model_dump(exclude_unset=True))
         task = task.model_copy(update={"budget": limits})
-    parts = _parts(_models(model=model, agent_model=agent_model), metric, target)
+    if memory is not None:
+        task = task.model_copy(update={"memory": memory})
+    parts = _parts(_models(model=model, agent_model=agent_model), metric, target, store)
     resumed = Run(task, database, parts=parts, preset=preset, listener=listener)
     started(resumed)
     return await resumed.start(run)
@@ -226,10 +243,12 @@ def _parts(
     models: Mapping[str, str | Model],
     metric: str | Metric | Callable[[Output, Example], Any] | None,
     target: TargetFunction | None,
+    store: BaseStore | None = None,
 ) -> Parts:
     objects = {key: value for key, value in models.items() if not isinstance(value, str)}
     scorer = UserMetric(getattr(metric, "__name__", "metric"), metric) if callable(metric) else None
-    return Parts(**objects, metric=scorer, target=target)
+    model, agent_model = objects.get("model"), objects.get("agent_model")
+    return Parts(model=model, agent_model=agent_model, metric=scorer, target=target, store=store)
 
 
 def _task(task: Task | Path | str, examples: Pairs | None, keys: dict[str, Any], *, allow_few: bool = False) -> Task:

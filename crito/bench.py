@@ -77,7 +77,8 @@ class Bench(BaseModel):
         Raises:
             BadInput: The task cannot work, costs nothing in the budget's unit, or the budget is too small.
         """
-        task = self.tasks[name].model_copy(update={"seed": seed, "budget": Budget(calls=_PLENTY)})
+        alone = {"seed": seed, "budget": Budget(calls=_PLENTY), "memory": "off"}  # no cell learns from another
+        task = self.tasks[name].model_copy(update=alone)
         if not self.presets[preset].likelihood:  # now, as it decides what an answer takes
             task = task.model_copy(update={"scoring": "sampled"})
         try:

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,23 @@ import typer
 from typer.core import TyperGroup
 
 from crito.cli_bench import register
+from crito.cli_lessons import register as register_lessons
+from crito.cli_options import (
+    AsJson,
+    Db,
+    Memory,
+    ModelName,
+    MostCalls,
+    MostSeconds,
+    MostTokens,
+    MostUsd,
+    NoMemory,
+    OutputPath,
+    Quiet,
+    RunId,
+    Split,
+    TaskPath,
+)
 from crito.errors import BadInput, CritoError, Interrupted
 from crito.place import DATABASE, resume_command
 from crito.prompt_files import check_folder, check_output, export, note_calibration, save, written
@@ -60,32 +76,6 @@ def _in_one_line() -> Iterator[None]:
     typer.echo(f"crito: {' '.join(message.split())}", err=True)
     raise typer.Exit(code)
 
-
-class Split(StrEnum):
-    """Which examples to score on."""
-
-    ALL = "all"
-    TRAIN = "train"
-    VAL = "val"
-    TEST = "test"
-
-
-TaskPath = Annotated[Path, typer.Argument(metavar="TASK.yaml", help="The task file; crito init writes one.")]
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, the beginning of one, or 'latest'.")]
-Db = Annotated[Path, typer.Option("--db", metavar="FILE", help="The run database.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-ModelName = Annotated[str | None, typer.Option("--model", metavar="NAME", help="In place of the task's model.")]
-OutputPath = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", metavar="FILE", help="Write the prompt: .yaml (all of it), .txt (text), .json (messages)."
-    ),
-]
-MostCalls = Annotated[int | None, typer.Option(metavar="N", help="The most paid calls.")]
-MostUsd = Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars.")]
-MostTokens = Annotated[int | None, typer.Option(metavar="N", help="The most tokens, in and out.")]
-MostSeconds = Annotated[float | None, typer.Option(metavar="S", help="The most seconds of one start.")]
 
 app = typer.Typer(
     cls=_Commands,
@@ -136,6 +126,14 @@ def optimize(
     budget_usd: MostUsd = None,
     budget_tokens: MostTokens = None,
     budget_seconds: MostSeconds = None,
+    memory: Annotated[
+        Memory | None, typer.Option(help="Whose lessons to use and to add to: those beside the database, or your own.")
+    ] = None,
+    no_memory: NoMemory = False,
+    remember_prompts: Annotated[
+        bool | None,
+        typer.Option("--remember-prompts", help="Keep the best prompt there too, examples and all."),
+    ] = None,
     db: Db = DATABASE,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -149,9 +147,9 @@ def optimize(
     from crito.tools.task_file import load_task
 
     budget = {"calls": budget_calls, "usd": budget_usd, "tokens": budget_tokens, "seconds": budget_seconds}
-    loaded = load_task(
-        task, overrides={"model": model, "agent_model": agent_model, "seed": seed, "budget": _given(budget)}
-    )
+    chosen = {"memory": "off" if no_memory else memory and memory.value, "remember_prompts": remember_prompts}
+    names = {"model": model, "agent_model": agent_model, "seed": seed}
+    loaded = load_task(task, overrides={**names, **chosen, "budget": _given(budget)})
     _make_importable(loaded.metric, task.parent)
     _search(partial(aoptimize, loaded, preset=preset), db, output, as_json=as_json, quiet=quiet)
 
@@ -165,6 +163,7 @@ def resume(
     budget_usd: MostUsd = None,
     budget_tokens: MostTokens = None,
     budget_seconds: MostSeconds = None,
+    no_memory: NoMemory = False,
     db: Db = DATABASE,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -183,7 +182,8 @@ def resume(
         stopped = find(database, run)
     _make_importable(stopped.metric, Path())
     limits = _budget(_given(budget))
-    _search(partial(aresume, stopped.run, budget=limits), db, output, as_json=as_json, quiet=quiet)
+    go_on = partial(aresume, stopped.run, budget=limits, memory="off" if no_memory else None)
+    _search(go_on, db, output, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -273,8 +273,8 @@ def show(
     elif as_json:
         _print_json(found.as_json())
     else:
+        from crito.calls import by_role, read_calls
         from crito.report import print_lines, status_lines, stdout
-        from crito.trace import by_role, read_calls
 
         with opened(db) as database:
             bill = by_role(read_calls(database, found.run))
@@ -334,6 +334,7 @@ def init(
 
 
 register(app)
+register_lessons(app)
 
 
 def _search(
@@ -358,9 +359,9 @@ def _finish(result: Result, db: Path, output: Path | None, *, as_json: bool) -> 
     if as_json:
         _print_json(result.as_json())
         return
+    from crito.calls import by_role, read_calls
     from crito.report import print_lines, result_lines, stdout
     from crito.runs import opened
-    from crito.trace import by_role, read_calls
 
     with opened(db) as database:
         bill = by_role(read_calls(database, result.run))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crito.cli_options import AsJson, Quiet
 from crito.errors import BadInput, Interrupted, ProviderFailure
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from crito.graph.preset import Preset
     from crito.task import Task
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 _OUTPUT = Path(".crito/bench")
 _EXAMPLES, _SEARCH = 50, 600
 """Validation examples and target calls of the search that `crito presets` reckons with."""
@@ -55,7 +55,7 @@ def bench(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the bench is kept, and goes on.")] = _OUTPUT,
     parallel: Annotated[int, typer.Option(metavar="N", help="Runs at the same time.", min=1)] = 1,
     as_json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare methods on your tasks, each search with the same budget.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
@@ -26,6 +26,7 @@ def _number(value: object) -> object:
 PositiveInt = Annotated[int, Field(gt=0), BeforeValidator(_number)]
 Seed = Annotated[int, Field(ge=0), BeforeValidator(_number)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
+Memory = Literal["project", "user", "off"]
 Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_number)]
 
@@ -103,11 +104,13 @@ class TaskFile(_Keys):
         inputs: The data's column behind each input, by the input's name; a list where both are the same.
         output: Column with the right answer; None where the metric needs none.
         metric: Name of a metric or ``module:function``; None lets the data decide.
-        scoring: Whether labels are sampled, or scored by the log-probabilities of their first tokens.
+        scoring: Whether labels are sampled, or scored by the log-probabilities of their tokens.
         temperature: Of the target's answers.
         repeats: How often each example is answered in the verdict and by an evaluation.
         prices: US dollars per million tokens (in, out), by model name.
         max_examples: Rows kept of each data file, sampled where there are more.
+        memory: Whose lessons are used and added to: the project's, the user's, or nobody's.
+        remember_prompts: Whether the best prompt's text is kept there as well, demonstrations included.
     """
 
     name: str | None = None
@@ -134,6 +137,8 @@ class TaskFile(_Keys):
     repeats: PositiveInt = 1
     prices: dict[str, tuple[Price, Price]] = {}
     max_examples: PositiveInt = 2000
+    memory: Memory = "project"
+    remember_prompts: bool = False
 
     @field_validator("data", mode="before")
     @classmethod
@@ -147,6 +152,12 @@ class TaskFile(_Keys):
         if not isinstance(value, list | tuple):
             return value
         return tuple(str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in value)
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _off_is_no_truth(cls, value: object) -> object:
+        """YAML reads a bare ``off`` as false."""
+        return "off" if value is False else value
 
     @field_validator("inputs", mode="before")
     @classmethod

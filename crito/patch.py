@@ -37,6 +37,11 @@ class Patch(BaseModel):
     edits: tuple[Edit, ...]
     rationale: str = ""
 
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The parts that it edits, without indices: ``rules`` for ``rules[2]``."""
+        return tuple(dict.fromkeys(edit.path.partition("[")[0] for edit in self.edits))
+
 
 def apply(prompt: Prompt, patch: Patch) -> Prompt:
     """See :meth:`crito.prompt.Prompt.apply`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 DATABASE = Path(".crito/crito.db")
 """Where runs are kept unless the caller says otherwise."""
+_LESSONS = "lessons.db"
 
 
 def db_option(database: Path) -> str:
@@ -17,3 +18,8 @@ def db_option(database: Path) -> str:
 def resume_command(run: str, database: Path) -> str:
     """The command that goes on with a run."""
     return f"crito resume {run}{db_option(database)}"
+
+
+def lessons_of(memory: str, database: Path) -> Path:
+    """The file with the lessons of earlier runs: the user's own, or the one beside a run database."""
+    return Path.home() / ".crito" / _LESSONS if memory == "user" else database.parent / _LESSONS

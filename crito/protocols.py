@@ -52,7 +52,7 @@ class ModelReply(BaseModel):
         finish: ``stop`` when the model ended by itself, ``length`` when it was cut off.
         usd: What the provider says that the call cost, or None where it does not say.
         first_token: Natural log-probabilities of the most likely first tokens, by the token's text as it is, with its
-            leading space; None where none were asked for or given.
+            leading space and empty for the end of the answer; None where none were asked for or given.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,9 +70,10 @@ class Model(Protocol):
         name: The name as the user wrote it, such as ``local/smollm2`` or ``openai/gpt-5-mini``.
 
     A model may also have ``supports_schema`` (it enforces ``ModelRequest.json_schema`` by itself),
-    ``supports_logprobs`` (it gives ``ModelReply.first_token``), ``most_logprobs`` (the largest ``top_logprobs`` that it
-    takes), ``identity`` (what tells it from another model of the same name, part of the cache key) and ``headroom``
-    (tokens that it may write unseen).
+    ``supports_logprobs`` (it gives ``ModelReply.first_token``), ``supports_prefill`` (it goes on from a last message of
+    the role ``assistant`` as from an answer that it has begun itself), ``most_logprobs`` (the largest ``top_logprobs``
+    that it takes), ``identity`` (what tells it from another model of the same name, part of the cache key) and
+    ``headroom`` (tokens that it may write unseen).
     """
 
     name: str

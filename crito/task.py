@@ -94,7 +94,8 @@ class Task(BaseModel):
         metric: Name of a metric (``label``, ``exact_match`` …) or ``module:function``.
         labels: The possible answers, for ``label``.
         scoring: ``sampled`` lets the model write its answer; ``likelihood`` takes the label that the log-probabilities
-            of the first token make most likely; ``calibrated`` divides them by each label's mean probability first.
+            of the first token make most likely, or of the whole answer where labels begin alike; ``calibrated`` divides
+            them by each label's mean probability first.
         prompts: The seed, one prompt per module (``main`` unless the target has several).
         model: Name of the model to improve the prompt for; ``agent_model`` speaks for the agents.
         max_prompt_tokens: Cap on the rendered prompt without its input, in tokens; None for no cap.
@@ -105,6 +106,9 @@ class Task(BaseModel):
         concurrency: Calls in flight at most; by default 8, and 1 for a local model, which one prompt keeps busy and
             whose prefix cache is per slot.
         prices: US dollars per million tokens (in, out), by model name, for models whose price is not known.
+        memory: Where lessons of earlier runs come from and this run's go to: beside the run database, the user's own,
+            or nowhere.
+        remember_prompts: Whether the best prompt's text is kept in it as well, demonstrations included.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -129,6 +133,8 @@ class Task(BaseModel):
     concurrency: int | None = Field(default=None, gt=0)
     seed: int = 0
     prices: dict[str, tuple[float, float]] = {}
+    memory: str = "project"
+    remember_prompts: bool = False
 
     @property
     def in_flight(self) -> int:

@@ -8,7 +8,7 @@ from crito.errors import BadInput
 from crito.graph.wiring import Parts
 from crito.protocols import Metric, Model, ModelReply, ModelRequest
 from crito.task import Task
-from crito.tools.likelihood import ambiguous
+from crito.tools.likelihood import inseparable
 from crito.tools.limits import capped, check_context, check_time
 from crito.tools.metrics import PatternMetric, TextMetric, resolve_metric
 from crito.tools.prices import Price, context_of, price_of
@@ -69,11 +69,13 @@ def _check_scoring(task: Task, model: Model, *, program: bool) -> None:
     if not getattr(model, "supports_logprobs", False):
         cures = f"{cure}, or a model such as local/smollm2 or endpoint/<url>#<model>"
         raise BadInput(f"{place} needs log-probabilities, which {model.name} does not give; {cures}")
+    prefill = getattr(model, "supports_prefill", False)
     for prompt in task.prompts.values():
-        alike = ambiguous([prompt.words.get(label, label) for label in task.labels])
+        alike = inseparable([prompt.words.get(label, label) for label in task.labels], prefill=prefill)
         if alike is not None:
-            named = " and ".join(map(repr, alike))
-            raise BadInput(f"{place}: no first token tells the labels {named} apart; rename them, or {cure}")
+            named, what = " and ".join(map(repr, alike)), "answer" if prefill else "first token"
+            more = "" if prefill else ", or a model that goes on from a begun answer, such as local/<path to .gguf>"
+            raise BadInput(f"{place}: no {what} tells the labels {named} apart; rename them, or {cure}{more}")
 
 
 def _check_repeats(task: Task, metric: Metric, *, program: bool) -> None:

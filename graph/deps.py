@@ -19,6 +19,7 @@ from crito.agents.teacher import Teacher
 from crito.graph.preset import Preset
 from crito.memory.archive import Archive
 from crito.memory.attempts import Attempts
+from crito.memory.lesson_store import LessonStore
 from crito.prompt import Prompt
 from crito.task import Example, Task
 from crito.tools.ledger import Ledger
@@ -36,6 +37,7 @@ class Deps:
         test: The test examples that the verdict uses.
         verdict: What is kept back for the verdict.
         prompt_tokens: Counts the tokens of a rendered prompt without its input.
+        lessons: What earlier runs learned; None where memory is off.
         notify: Takes progress events; observers cannot change the run.
     """
 
@@ -52,6 +54,7 @@ class Deps:
     evaluator: Evaluator
     archive: Archive
     attempts: Attempts
+    lessons: LessonStore | None
     ledger: Ledger
     tracer: Tracer
     verdict: Spend

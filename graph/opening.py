@@ -11,7 +11,11 @@ from crito.errors import BudgetExhausted, ProviderFailure
 from crito.graph.allowance import as_state, calls_left
 from crito.graph.confirm import confirm_calls
 from crito.graph.deps import Deps
+from crito.graph.operators.catalogue import OPERATORS
+from crito.graph.preset import RECALL
 from crito.graph.state import RunState
+from crito.memory.operator_use import added
+from crito.memory.recalled import Recalled
 from crito.records import Brief
 
 
@@ -36,7 +40,6 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
         BudgetExhausted: The budget does not even reach for the seed.
         ProviderFailure: Every answer failed.
     """
-    del state
     deps = runtime.context
     seed = deps.archive.candidate(deps.seed)
     with deps.tracer.span("execute_tool", "baseline", round=0, candidate=seed.id):
@@ -51,15 +54,17 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
     left -= confirm_calls(deps, left)
     score = deps.archive.mean(seed.id, deps.val)
     deps.notify({"event": "best", "candidate": seed.id, "score": score})
+    recalled = Recalled.model_validate(state["recalled"])
+    begin = next(at for at, stage in enumerate(deps.preset.stages) if recalled.contenders or stage.operators != RECALL)
     update: RunState = {
-        "stage": 0,
+        "stage": begin,
         "stage_rounds": 1,
         "round": 0,
-        "calls": max(0, int(deps.preset.stages[0].share * left)),
+        "calls": max(0, int(deps.preset.stages[begin].share * left)),
         "seen": [seed.id],
         "pool": [seed.id],
         "incumbent": seed.id,
-        "operators": {},
+        "operators": added({name: entry.prior for name, entry in OPERATORS.items()}, recalled.operators),
         "authors": {},
         "rate": 0.0,
         "spent": spent,

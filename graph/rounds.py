@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from langgraph.runtime import Runtime
@@ -16,26 +16,30 @@ from crito.graph.deps import Deps
 from crito.graph.operators import demonstrations
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.catalogue import OPERATORS
-from crito.graph.preset import Stage
+from crito.graph.preset import MERGE, Stage
 from crito.graph.racing import contenders_for, race
 from crito.graph.state import RunState
+from crito.memory.recalled import Recalled
 from crito.memory.selection import draw
 from crito.records import Brief, Candidate, Plan, PlanAuthor, Step
 from crito.tools.diagnostics import flips
+from crito.tools.draws import drawing
 from crito.tools.guards import screen as guard
 from crito.tools.stats import BetaArm
 from crito.tools.tally import tallied
 from crito.tools.together import together
 
-_MERGE = "merge"
 _DEAF = 2
 """After so many questions that led to no patch the agents' model is not asked again in this run: it is too weak."""
+_DRAWS = 2**31
+"""So many numbers may a worker's draw have that two of a run hardly have the same."""
 
 
 class WorkerState(TypedDict):
     """What one proposing worker is sent: its step with its index, and how many candidates it may make.
 
-    ``count`` is what the round's calls reach for; ``most``, where the stage sets it, is never exceeded.
+    ``count`` is what the round's calls reach for; ``most``, where the stage sets it, is never exceeded. ``recalled`` is
+    what the run took along from earlier ones.
     """
 
     step: dict[str, object]
@@ -43,6 +47,7 @@ class WorkerState(TypedDict):
     count: int
     round: int
     ask: bool
+    recalled: dict[str, Any]
 
 
 async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["propose", "screen"]]:
@@ -69,7 +74,17 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
         "alive": [],
     }
     sends = [
-        Send("propose", WorkerState(step=step.model_dump(), index=index, count=count, round=number, ask=ask))
+        Send(
+            "propose",
+            WorkerState(
+                step=step.model_dump(),
+                index=index,
+                count=count,
+                round=number,
+                ask=ask,
+                recalled=state["recalled"],
+            ),
+        )
         for index, step in enumerate(chosen.steps)
         if (count := min(most or room, max(1, int(room * step.share))))
     ]
@@ -87,11 +102,13 @@ async def propose(state: WorkerState, runtime: Runtime[Deps]) -> RunState:
         round=state["round"],
         worker=state["index"],
         focus=step.focus,
+        recalled=Recalled.model_validate(state["recalled"]),
         ask=state["ask"] or not entry.asks,
     )
     told = {"parent": step.parents[0], "focus": step.focus, "reason": step.reason, "author": step.author}
     with deps.tracer.span("invoke_agent", step.operator, round=state["round"], **told) as span:
-        with tallied() as tally:
+        number = int(deps.rng(14, state["round"], state["index"]).integers(_DRAWS))
+        with tallied() as tally, drawing(number):
             try:
                 proposed = (await entry.propose(deps, assignment))[: state["count"]]
             except BudgetExhausted:
@@ -203,18 +220,21 @@ async def _steps(state: RunState, deps: Deps, stage: Stage, count: int) -> list[
             advised=deps.preset.planner == "advised" and _heard(state) and brief.author == "planner",
             rng=rng,
         )
-    return [Step(**choice.model_dump(), parents=_parents(deps, state, choice.operator, rng)) for choice in choices]
+    return [
+        Step(**choice.model_dump(), parents=_parents(deps, state, choice.operator, rng, turn))
+        for turn, choice in enumerate(choices, start=number)
+    ]
 
 
 def _merging(deps: Deps, state: RunState, stage: Stage) -> list[Step]:
     """A step that joins the incumbent with the next best winner of the last round: their gains may well add up."""
     best, last = state["incumbent"], state["round"] - 1
     won = [a for a in deps.attempts.all() if a.round == last and a.fate == "accepted" and a.candidate != best]
-    if _MERGE not in stage.operators or not won or deps.archive.candidate(best).round != last:
+    if MERGE not in stage.operators or not won or deps.archive.candidate(best).round != last:
         return []
     other = max(won, key=lambda attempt: (attempt.gain or 0.0, attempt.candidate)).candidate
     reason = "two candidates won the last round"
-    return [Step(operator=_MERGE, parents=(best, other), author="stage", reason=reason)]
+    return [Step(operator=MERGE, parents=(best, other), author="stage", reason=reason)]
 
 
 def _usable(state: RunState, deps: Deps, stage: Stage) -> Mapping[str, BetaArm]:
@@ -229,12 +249,12 @@ def _usable(state: RunState, deps: Deps, stage: Stage) -> Mapping[str, BetaArm]:
     return found
 
 
-def _parents(deps: Deps, state: RunState, operator: str, rng: np.random.Generator) -> tuple[str, ...]:
+def _parents(deps: Deps, state: RunState, operator: str, rng: np.random.Generator, turn: int) -> tuple[str, ...]:
     """Parents drawn as the preset says; operators of the incumbent alone get that."""
     entry = OPERATORS[operator]
     if entry.incumbent:
         return (state["incumbent"],)
-    return draw(deps.preset.parents, deps.archive, state["pool"], deps.val, count=entry.parents, rng=rng)
+    return draw(deps.preset.parents, deps.archive, state["pool"], deps.val, count=entry.parents, rng=rng, turn=turn)
 
 
 def _heard(state: RunState) -> bool:

@@ -17,13 +17,17 @@ from crito.errors import BadInput, BudgetExhausted, Interrupted, ProviderFailure
 from crito.graph.allowance import verdict_reserve
 from crito.graph.calibration import unused_divisors
 from crito.graph.checks import checked
+from crito.graph.choice import chosen
 from crito.graph.decisions import tokens_per_use
 from crito.graph.deps import Deps
 from crito.graph.preset import Preset
-from crito.graph.presets import check_preset, chosen
-from crito.graph.wiring import Listener, Parts, silent, wired
+from crito.graph.presets import check_preset
+from crito.graph.recall import uses
+from crito.graph.wiring import Listener, Parts, remembered, silent, wired
 from crito.graph.workflow import build
+from crito.memory.lesson_store import LessonStore
 from crito.memory.lineage import chain, lineage
+from crito.memory.recalled import Recalled
 from crito.place import resume_command
 from crito.prompt import Prompt
 from crito.records import Verdict, main_module
@@ -87,10 +91,14 @@ class Run:
         Raises:
             Interrupted: Drained on request or at the deadline; resumable.
             ProviderFailure: Nothing more can be done with this provider now; resumable.
-            BadInput: The database cannot be used.
+            BadInput: The database or the memory cannot be used.
         """
         began = time.monotonic()
         await try_metric(self._checked.metric, self._task)
+        async with remembered(self._task, self._path, self._parts.store) as lessons:
+            return await self._started(run, lessons, began)
+
+    async def _started(self, run: str, lessons: LessonStore | None, began: float) -> Result:
         database = Database(self._path)
         try:
             with run_lock(self._path, run):
@@ -105,6 +113,7 @@ class Run:
                         parts=self._parts,
                         models=self._checked.models,
                         preset=self._preset,
+                        lessons=lessons,
                         listener=self._listener,
                         verdict=self._verdict,
                     ) as deps:
@@ -236,6 +245,7 @@ def _result(deps: Deps, run: str, state: Mapping[str, Any], seconds: float) -> R
         prompts=_calibrated(deps, deps.seed if kept else best.id),
         best_prompts=_calibrated(deps, best.id),
         chain=tuple(links),
+        lessons=uses(deps, Recalled.model_validate(state["recalled"])),
         stopped=state.get("stopped", ""),
         splits=deps.task.splits.digest,
     )

@@ -25,6 +25,7 @@ class RunState(TypedDict, total=False):
 
     Attributes:
         brief: The planner's brief.
+        recalled: What the run takes along from earlier ones.
         stage: Index of the preset's stage that the current round belongs to.
         stage_rounds: Rounds of this stage begun.
         round: Rounds begun; the first is round 0.
@@ -50,6 +51,7 @@ class RunState(TypedDict, total=False):
     """
 
     brief: dict[str, Any]
+    recalled: dict[str, Any]
     stage: int
     stage_rounds: int
     round: int

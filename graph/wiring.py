@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
+
+from langgraph.store.base import BaseStore
 
 from crito.agents.critic import Critic
 from crito.agents.evaluator import Evaluator
@@ -19,6 +23,8 @@ from crito.graph.deps import Deps
 from crito.graph.preset import Preset
 from crito.memory.archive import Archive
 from crito.memory.attempts import Attempts
+from crito.memory.lesson_store import LessonStore, opened
+from crito.place import lessons_of
 from crito.protocols import Metric, Model, ModelReply, ModelRequest, Target
 from crito.records import Candidate, Outcome, candidate_id
 from crito.task import Task
@@ -57,12 +63,14 @@ class Parts:
         agent_model: The agents' model, in place of ``task.agent_model``.
         metric: In place of ``task.metric``.
         target: The user's own program.
+        store: The host's LangGraph store, in place of ``task.memory``.
     """
 
     model: Model | None = None
     agent_model: Model | None = None
     metric: Metric | None = None
     target: TargetFunction | None = None
+    store: BaseStore | None = None
 
     def named(self, task: Task) -> Task:
         """The task with a note of what was given as an object, so that a resumed run asks for it again.
@@ -70,11 +78,11 @@ class Parts:
         Raises:
             BadInput: The task was started with objects that are not here.
         """
-        given = {"metric": self.metric, "model": self.target}
+        given = {"metric": self.metric, "model": self.target, "memory": self.store}
         for key, part in given.items():
             noted = getattr(task, key).startswith(_OBJECT)
             if part is None and noted:
-                what = "metric" if key == "metric" else "target"
+                what = {"metric": "metric", "model": "target", "memory": "store"}[key]
                 raise BadInput(
                     f"{what}: {getattr(task, key).removeprefix(_OBJECT)} was given as an object; give it again"
                 )
@@ -106,6 +114,23 @@ def _model(task: Task, key: str) -> Model:
 
 
 @asynccontextmanager
+async def remembered(task: Task, database: Path, store: BaseStore | None) -> AsyncIterator[LessonStore | None]:
+    """The lessons that a task wants, all of them readable: the host's, those of a file, or none.
+
+    Raises:
+        BadInput: They are damaged or from another version.
+    """
+    if store is None and task.memory == "off":
+        yield None
+        return
+    async with AsyncExitStack() as stack:
+        file = lessons_of(task.memory, database)
+        lessons = LessonStore(store) if store is not None else await stack.enter_async_context(opened(file))
+        await lessons.check()
+        yield lessons
+
+
+@asynccontextmanager
 async def wired(
     task: Task,
     database: Database,
@@ -114,6 +139,7 @@ async def wired(
     parts: Parts,
     models: tuple[Model, Model],
     preset: Preset,
+    lessons: LessonStore | None = None,
     listener: Listener,
     verdict: Spend,
 ) -> AsyncIterator[Deps]:
@@ -126,6 +152,7 @@ async def wired(
         parts: Objects in place of names.
         models: The target's and the agents' model.
         preset: Settings of the search.
+        lessons: What earlier runs learned; None where memory is off.
         listener: Takes progress events.
         verdict: What is kept back for the verdict.
     """
@@ -139,7 +166,15 @@ async def wired(
     tracer = Tracer(database, run)
     try:
         yield await _deps(
-            task, ledger, tracer, parts=parts, models=models, preset=preset, listener=listener, verdict=verdict
+            task,
+            ledger,
+            tracer,
+            parts=parts,
+            models=models,
+            preset=preset,
+            lessons=lessons,
+            listener=listener,
+            verdict=verdict,
         )
     finally:
         tracer.shutdown()
@@ -155,6 +190,7 @@ async def _deps(
     parts: Parts,
     models: tuple[Model, Model],
     preset: Preset,
+    lessons: LessonStore | None,
     listener: Listener,
     verdict: Spend,
 ) -> Deps:
@@ -162,6 +198,7 @@ async def _deps(
     seed = Candidate(id=candidate_id(task.prompts), prompts=task.prompts, operator="seed", author="user")
     await archive.add(seed)
     model, agents = models
+    speaker = partial(Speaker, ledger, agents, temperature=preset.temperature)
     metric = parts.metric or resolve_metric(task, _judge(ledger, agents))
     target = ProgramTarget(ledger, parts.target) if parts.target else _target(task, ledger, model)
     return Deps(
@@ -170,15 +207,16 @@ async def _deps(
         seed=seed.id,
         test=task.splits.test,
         verdict=verdict,
-        planner=Planner(Speaker(ledger, agents, role="planner"), task),
-        critic=Critic(Speaker(ledger, agents, role="critic"), task),
-        rewriter=Rewriter(Speaker(ledger, agents, role="rewriter"), task),
-        synthesizer=Synthesizer(Speaker(ledger, agents, role="synthesizer"), task, metric),
-        teacher=Teacher(Speaker(ledger, agents, role="teacher"), task),
-        student=Student(Speaker(ledger, agents, role="student"), task),
+        planner=Planner(speaker(role="planner"), task),
+        critic=Critic(speaker(role="critic"), task),
+        rewriter=Rewriter(speaker(role="rewriter"), task),
+        synthesizer=Synthesizer(speaker(role="synthesizer"), task, metric),
+        teacher=Teacher(speaker(role="teacher"), task),
+        student=Student(speaker(role="student"), task),
         evaluator=Evaluator(target, metric, archive, done=_progress(ledger.meter, listener)),
         archive=archive,
         attempts=Attempts(ledger.database, ledger.run),
+        lessons=lessons,
         ledger=ledger,
         tracer=tracer,
         prompt_tokens=prompt_tokens,

@@ -1,7 +1,7 @@
 """The workflow as a LangGraph graph.
 
-brief -> baseline -> plan | verdict
-plan -> propose* -> screen -> repair -> race -> remember -> decide -> plan | confirm -> verdict
+recall -> brief -> baseline -> plan | verdict
+plan -> propose* -> screen -> repair -> race -> remember -> decide -> plan | confirm -> verdict -> learn
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from langgraph.graph.state import CompiledStateGraph
 from crito.graph.confirm import confirm
 from crito.graph.decisions import decide, remember
 from crito.graph.deps import Deps
+from crito.graph.learn import learn
 from crito.graph.opening import baseline, brief
+from crito.graph.recall import recall
 from crito.graph.rounds import plan, propose, race_round, repair, screen
 from crito.graph.state import RunState
 from crito.graph.verdict import verdict
@@ -30,6 +32,7 @@ def build(
         checkpointer: Where checkpoints go; without one, a run cannot be resumed.
     """
     graph = StateGraph(RunState, context_schema=Deps)
+    graph.add_node("recall", recall)
     graph.add_node("brief", brief)
     graph.add_node("baseline", baseline)
     graph.add_node("plan", plan)
@@ -41,7 +44,9 @@ def build(
     graph.add_node("decide", decide)
     graph.add_node("confirm", confirm)
     graph.add_node("verdict", verdict)
-    graph.add_edge(START, "brief")
+    graph.add_node("learn", learn)
+    graph.add_edge(START, "recall")
+    graph.add_edge("recall", "brief")
     graph.add_edge("brief", "baseline")
     graph.add_edge("propose", "screen")
     graph.add_edge("screen", "repair")
@@ -49,5 +54,6 @@ def build(
     graph.add_edge("race", "remember")
     graph.add_edge("remember", "decide")
     graph.add_edge("confirm", "verdict")
-    graph.add_edge("verdict", END)
+    graph.add_edge("verdict", "learn")
+    graph.add_edge("learn", END)
     return graph.compile(checkpointer=checkpointer, name="prompt_optimizer")

@@ -58,6 +58,7 @@ def make_task(**fields: Any) -> Task:
         "model": "scripted",
         "agent_model": "scripted",
         "budget": Budget(calls=200),
+        "memory": "off",
     }
     return Task.model_validate({**given, **fields})
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crito.api import optimize
+from crito.config import Memory
 from crito.errors import CallFailed
 from crito.protocols import ModelReply, ModelRequest, Usage
 from crito.result import Result
@@ -82,7 +83,9 @@ def toy_model(answer: Callable[[ModelRequest], str | ModelReply | Exception] = t
     return ScriptedModel(reply, name="scripted/toy")
 
 
-def finished(database: Path, *, calls: int = 300, seed: int = 0) -> Result:
+def finished(
+    database: Path, *, calls: int = 300, seed: int = 0, memory: Memory = "off", remember_prompts: bool = False
+) -> Result:
     """A whole run in ``database``."""
     return optimize(
         DESCRIPTION,
@@ -91,5 +94,7 @@ def finished(database: Path, *, calls: int = 300, seed: int = 0) -> Result:
         labels=LABELS,
         budget=Budget(calls=calls),
         seed=seed,
+        memory=memory,
+        remember_prompts=remember_prompts,
         database=database,
     )

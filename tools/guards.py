@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from rapidfuzz import fuzz
 
 from crito.errors import PatchRejected
-from crito.prompt import Demo, Prompt
+from crito.prompt import ORDERED, Demo, Prompt, Section
 from crito.records import Candidate
 from crito.task import Example, Task, example_id
 
@@ -112,9 +112,9 @@ def _text_objections(prompt: Prompt, before: Prompt) -> Iterator[str]:
     if before.instructions().strip() and not prompt.instructions().strip() and not prompt.demos:
         yield "neither instructions nor demonstrations are left"
     said = _texts(before)
-    old_sentences = set(_sentences(said))
+    old_sentences = set(sentences(said))
     for place, text in _places(prompt):
-        fresh = [sentence for sentence in _sentences([text]) if sentence not in old_sentences]
+        fresh = [sentence for sentence in sentences([text]) if sentence not in old_sentences]
         if fresh:
             yield from _written_objections(place, text, fresh, "\n".join(said))
 
@@ -131,7 +131,7 @@ def _written_objections(section: str, text: str, fresh: Sequence[str], said: str
     if unclosed and unclosed not in _unclosed_marks(said):
         yield f"section {section!r} looks cut off: {unclosed} is not closed"
     end = _BROKEN_END.search(text)
-    if end and _sentences([text])[-1] in fresh:
+    if end and sentences([text])[-1] in fresh:
         yield f"section {section!r} looks cut off: it ends with {text[-30:].strip()!r}"
 
 
@@ -167,6 +167,13 @@ def _copy_objections(prompt: Prompt, task: Task) -> Iterator[str]:
     yield from _answer_objections(written, own, _leakable_answers(examples, task))
 
 
+def copies(text: str, task: Task, prompt: Prompt) -> bool:
+    """Whether a text repeats a longer passage of an example or of a prompt."""
+    said = Prompt(sections=(Section(name="text", body=text),), template=next(iter(task.prompts.values())).template)
+    of_prompt = _runs([_tokens(passage) for passage in _texts(prompt)], _INPUT_RUN)
+    return bool(_runs([_tokens(text)], _INPUT_RUN) & of_prompt) or next(_copy_objections(said, task), None) is not None
+
+
 def _answer_objections(written: list[list[str]], own: list[list[str]], answers: dict[str, str]) -> Iterator[str]:
     tokens = {example: _tokens(answer) for example, answer in answers.items()}
     # Half the answer, so that a common phrase out of a long one is no copy; never more than for an input.
@@ -194,13 +201,31 @@ def _leakable_answers(examples: Iterable[Example], task: Task) -> dict[str, str]
 
 
 def _duplicate_objections(candidate: Candidate, known: Iterable[Candidate]) -> Iterator[str]:
+    shown = {name: _shown(prompt) for name, prompt in candidate.prompts.items()}
     for other in known:
         if other.id == candidate.id:
             yield f"it is the same as {other.id}"
-        elif set(other.prompts) == set(candidate.prompts) and all(
-            _nearly_equal(prompt, other.prompts[name]) for name, prompt in candidate.prompts.items()
-        ):
+        elif set(other.prompts) != set(candidate.prompts):
+            continue
+        elif all(_shown(prompt) == shown[name] for name, prompt in other.prompts.items()):
+            yield f"it shows the same as {other.id}"
+        elif all(_nearly_equal(prompt, other.prompts[name]) for name, prompt in candidate.prompts.items()):
             yield f"it is nearly the same as {other.id}"
+
+
+def _shown(prompt: Prompt) -> tuple[object, ...]:
+    """What the model sees and how it is read, whatever the parts are called.
+
+    Neither capitals and blanks count nor, but for steps, the order of a list.
+    """
+    sections = (
+        s
+        if isinstance(s.body, str) or s.name.casefold() == ORDERED
+        else s.model_copy(update={"body": tuple(sorted(s.body))})
+        for s in prompt.sections
+    )
+    messages = prompt.model_copy(update={"sections": tuple(sections)}).to_messages()
+    return prompt.words, *((m["role"], " ".join(m["content"].casefold().split())) for m in messages)
 
 
 def _nearly_equal(one: Prompt, other: Prompt) -> bool:
@@ -211,7 +236,7 @@ def _nearly_equal(one: Prompt, other: Prompt) -> bool:
     if fuzz.ratio(one.instructions(), other.instructions()) < _SAME_PROMPT:
         return False
     # One more rule hardly changes the ratio of a long prompt, so the sentences that differ must be alike as well.
-    mine, theirs = _sentences(_texts(one)), _sentences(_texts(other))
+    mine, theirs = sentences(_texts(one)), sentences(_texts(other))
     only_mine = " ".join(s for s in mine if s not in theirs)
     only_theirs = " ".join(s for s in theirs if s not in mine)
     return fuzz.ratio(only_mine, only_theirs) >= _SAME_SENTENCES
@@ -256,7 +281,8 @@ def _places(prompt: Prompt) -> list[tuple[str, str]]:
     return [*parts, ("template", prompt.template)]
 
 
-def _sentences(texts: Iterable[str]) -> list[str]:
+def sentences(texts: Iterable[str]) -> list[str]:
+    """The sentences and lines of some texts, in their order."""
     return [part.strip() for text in texts for part in _SENTENCE_END.split(text) if part.strip()]
 
 

@@ -53,6 +53,7 @@ class LocalModel:
 
     supports_schema = True  # by grammar
     supports_logprobs = True
+    supports_prefill = True  # llama.cpp goes on from a last message of the assistant's
     most_logprobs = 200
     context = _CONTEXT
 

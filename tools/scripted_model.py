@@ -17,6 +17,7 @@ class ScriptedModel:
         reply: The function or the list.
         name: Its name.
         supports_logprobs: Whether it says that it gives log-probabilities; the function's replies must hold them.
+        supports_prefill: Whether it says that it goes on from a begun answer; the function must then do so.
 
     Attributes:
         requests: What it was asked, in order.
@@ -30,9 +31,11 @@ class ScriptedModel:
         name: str = "scripted",
         *,
         supports_logprobs: bool = False,
+        supports_prefill: bool = False,
     ) -> None:
         self.name = name
         self.supports_logprobs = supports_logprobs
+        self.supports_prefill = supports_prefill
         self.requests: list[ModelRequest] = []
         self._reply = reply
 

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from crito.errors import PatchRejected
-from crito.prompt import Layout, Prompt, Section
+from crito.prompt import ORDERED, Layout, Prompt, Section
 
 VariantKind = Literal[
     "layout", "place", "demos_order", "rules_order", "white_space", "case", "punctuation", "typos", "cue"
@@ -26,8 +26,6 @@ VariantKind = Literal[
 _TRIES = 4
 """Random orders and misspellings that are drawn."""
 _WORDS_PER_TYPO = 12
-_ORDERED = "steps"
-"""The section whose atoms mean something else in another order."""
 _BRACES = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 """Placeholders, and JSON of three levels."""
 _VERBATIM = (_BRACES, r'"[^"\n]*"', "“[^”]*”", "`[^`]+`")
@@ -165,7 +163,7 @@ def _demo_orders(prompt: Prompt, rng: np.random.Generator) -> Iterator[Prompt]:
 
 def _rule_orders(prompt: Prompt, rng: np.random.Generator) -> Iterator[Prompt]:
     def shuffled(section: Section) -> Section:
-        if isinstance(section.body, str) or section.name.casefold() == _ORDERED:
+        if isinstance(section.body, str) or section.name.casefold() == ORDERED:
             return section
         order = rng.permutation(len(section.body))
         return Section(name=section.name, body=tuple(section.body[at] for at in order))

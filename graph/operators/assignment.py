@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from crito.graph.deps import Deps
+from crito.memory.recalled import Recalled
 from crito.records import Candidate
 
 
@@ -20,6 +21,7 @@ class Assignment:
         round: The round.
         worker: Index of the worker, so that workers of one round draw different random numbers.
         focus: What the planner wants it to look at.
+        recalled: What the run took along from earlier ones.
         ask: Whether the agents' model may be asked; if not, only what code can do is done.
     """
 
@@ -28,6 +30,7 @@ class Assignment:
     round: int
     worker: int = 0
     focus: str = ""
+    recalled: Recalled = field(default_factory=Recalled)
     ask: bool = True
 
     @property

@@ -16,6 +16,7 @@ from crito.graph.operators import (
     induce,
     merge,
     opening,
+    recall,
     recombine,
     restart,
     restyle,
@@ -55,6 +56,7 @@ class Entry:
 
 
 OPERATORS: Mapping[str, Entry] = {
+    "recall": Entry(recall.propose, "tries what helped in earlier runs", incumbent=True),
     "opening": Entry(opening.propose, "spreads examples, rules, cues and layouts around the seed", incumbent=True),
     "critique_synthesis": Entry(
         critique_synthesis.propose, "edits the instructions from failures beside successes", (6.0, 6.0), asks=True

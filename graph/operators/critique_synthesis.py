@@ -17,6 +17,9 @@ from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.demonstrations import set_sizes, unseen
 from crito.graph.operators.merge import three_way
+from crito.memory.attempts import Attempt
+from crito.memory.clusters import Cluster, Moment, followed
+from crito.memory.lineage import chain, lineage
 from crito.patch import Edit, Patch
 from crito.prompt import Demo
 from crito.records import Candidate, Critique, FailureLabel, Hypothesis, Outcome, child
@@ -50,12 +53,13 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     if not evidence.wrong:
         return []
     computed = diagnosed(deps, parent, evidence)
-    critique = await criticized(deps, assignment, evidence) if assignment.ask else None
+    tried = _tried(deps, assignment, computed) if assignment.ask else ()
+    critique = await criticized(deps, assignment, evidence, tried) if assignment.ask else None
     found: dict[str, Candidate] = {}
     if critique is not None:
         if assignment.count == 1:
             critique = critique.model_copy(update={"hypotheses": critique.hypotheses[:1]})
-        for hypothesis, patch in _with_joint(parent, await deps.rewriter.synthesize(parent, critique)):
+        for hypothesis, patch in _with_joint(parent, await deps.rewriter.synthesize(parent, critique, tried)):
             _keep(found, parent, patch, hypothesis, evidence, round_number=round_number, author="rewriter")
     for hypothesis, patch in structural(parent.main, deps.task, computed.hypotheses) if deps.preset.taxonomy else ():
         _keep(found, parent, patch, hypothesis, evidence, round_number=round_number)
@@ -115,7 +119,26 @@ _DIRECTIONS: dict[FailureLabel, str] = {
 }
 
 
-async def criticized(deps: Deps, assignment: Assignment, evidence: Evidence) -> Critique | None:
+def _tried(deps: Deps, assignment: Assignment, computed: Critique) -> tuple[Attempt, ...]:
+    """Earlier attempts on the parent's line and, where failures are labelled, against the same ones."""
+    line = chain(lineage(deps.archive.candidates()), assignment.parent.id)
+    labels = {hypothesis.label for hypothesis in computed.hypotheses if deps.preset.taxonomy}
+    return deps.attempts.relevant(assignment.round, line=line, labels=labels)
+
+
+def _failures(deps: Deps, round_number: int) -> tuple[Cluster, ...]:
+    """What became of the incumbents' failures on validation examples before a round."""
+    since = [(a.round, a.candidate) for a in deps.attempts.incumbents(round_number)]
+    moments = [
+        Moment(number, [o for e in deps.val if (o := deps.archive.outcome(candidate, e.id))])
+        for number, candidate in ((None, deps.seed), *since)
+    ]
+    return followed(moments, deps.task)[-1]
+
+
+async def criticized(
+    deps: Deps, assignment: Assignment, evidence: Evidence, tried: Sequence[Attempt] = ()
+) -> Critique | None:
     """The critic's reading of the evidence; None where its reply is of no use.
 
     Raises:
@@ -124,11 +147,17 @@ async def criticized(deps: Deps, assignment: Assignment, evidence: Evidence) -> 
     parent = assignment.parent
     diagnoses = {e.id: diagnose(o, e, deps.task) for e, o in evidence.wrong if deps.preset.taxonomy}
     labels = {example: label for example, label in diagnoses.items() if label is not None}
-    tried = deps.attempts.before(assignment.round, parent=parent.id)
+    known = _failures(deps, assignment.round) if deps.preset.taxonomy else ()
     with deps.tracer.span("invoke_agent", "critic", candidate=parent.id) as span:
         try:
             critique = await deps.critic.review(
-                parent, evidence.wrong, evidence.right, labels=labels, tried=tried, focus=assignment.focus
+                parent,
+                evidence.wrong,
+                evidence.right,
+                labels=labels,
+                tried=tried,
+                clusters=known,
+                focus=assignment.focus,
             )
         except (ReplyUnusable, CallFailed) as error:
             span.set_attribute("crito.unusable", str(error)[:200])

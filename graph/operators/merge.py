@@ -9,12 +9,10 @@ from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.offspring import offspring
 from crito.memory.lineage import common_ancestor, lineage
-from crito.prompt import Prompt, Section
+from crito.prompt import ORDERED, Prompt, Section
 from crito.records import Candidate
 
 _Part = TypeVar("_Part")
-_ORDERED = "steps"
-"""The section whose atoms have an order."""
 
 
 async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
@@ -67,7 +65,7 @@ def _rules(before: Section | None, one: Section | None, other: Section | None) -
     None unless both changed a list of rules, and where they cannot be joined: steps, whose order counts, and two new
     versions of one rule.
     """
-    if one is None or other is None or before in (one, other) or one.name == _ORDERED:
+    if one is None or other is None or before in (one, other) or one.name == ORDERED:
         return None
     if isinstance(one.body, str) or isinstance(other.body, str):
         return None

@@ -77,7 +77,7 @@ def _word_sets(labels: Sequence[str]) -> list[dict[str, str]]:
 def _clear(words: Mapping[str, str], task: Task) -> bool:
     """Whether some word is new, no two are alike, and none is the label that another word stands for."""
     if task.scoring != "sampled" and ambiguous(tuple(words.values())) is not None:
-        return False  # no first token would tell them apart
+        return False  # no first token would tell them apart: refused by most models, and several calls for the others
     said = {word.casefold() for word in words.values()}
     taken = any(w.casefold() == o.casefold() for label, w in words.items() for o in words if o != label)
     return not taken and len(said) == len(words) and any(label != word for label, word in words.items())

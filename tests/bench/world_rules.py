@@ -130,6 +130,7 @@ class World:
             agent_model="scripted/agents",
             budget=Budget(calls=calls + verdict, verdict_share=verdict / (calls + verdict) + 1e-6),
             seed=self.seed,
+            memory="off",
         )
 
     @cached_property

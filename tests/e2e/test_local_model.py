@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from crito.errors import CallFailed
-from crito.prompt import Message
+from crito.prompt import Demo, Message, Prompt
 from crito.protocols import ModelRequest
+from crito.tools.database import Database
+from crito.tools.likelihood_target import LikelihoodTarget
 from crito.tools.local_model import LocalModel
 from crito.tools.models import resolve
+from tests.builders import make_ledger
 
 pytestmark = pytest.mark.e2e
 
@@ -42,6 +45,33 @@ async def test_a_schema_is_enforced(smollm: LocalModel) -> None:
     schema = {"type": "object", "properties": {"label": {"enum": ["red", "blue"]}}, "required": ["label"]}
     reply = await smollm.complete(ask("Which colour is the sky?", 40).model_copy(update={"json_schema": schema}))
     assert json.loads(reply.text)["label"] in {"red", "blue"}
+
+
+async def follows(model: LocalModel, begun: str) -> str:
+    """The likeliest token after a begun answer, where every question before it was answered with ``num_date``."""
+    turn = (Message(role="user", content="one"), Message(role="assistant", content="num_date"))
+    messages = (*turn, *turn, turn[0], Message(role="assistant", content=begun))
+    listed = (await model.complete(ModelRequest(messages=messages, max_tokens=1, top_logprobs=20))).first_token or {}
+    return max(listed, key=lambda token: listed[token])
+
+
+async def test_it_goes_on_from_a_begun_answer_and_tells_its_end(smollm: LocalModel) -> None:
+    assert [await follows(smollm, begun) for begun in ("num_", "num_date")] == ["date", ""]
+
+
+@pytest.mark.parametrize("labels", [("object", "objective"), ("num_date", "num_count")])
+async def test_labels_that_begin_alike_are_told_apart_by_the_whole_answer(
+    smollm: LocalModel, tmp_path: Path, labels: tuple[str, str]
+) -> None:
+    database = Database(tmp_path / "crito.db")
+    target = LikelihoodTarget(make_ledger(database), smollm, labels)
+    for label in labels:
+        demos = tuple(Demo(inputs={"input": text}, output=label) for text in ("one", "two", "three"))
+        prompt = Prompt.from_text("Which kind is it?").model_copy(update={"demos": demos})
+        output = await target.run({"main": prompt}, {"input": "four"})
+        assert output.text == label
+        assert len(output.call_keys) > 1
+    await database.close()
 
 
 async def test_a_request_longer_than_the_context_is_refused_in_clear_words(smollm: LocalModel) -> None:

@@ -11,6 +11,8 @@ import pytest
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.presets import DEFAULT
+from crito.memory.recalled import Advice, Recalled
+from crito.memory.recipe import Recipe
 from crito.prompt import Demo, Prompt, Section
 from crito.records import Candidate
 from crito.tools.stats import thompson
@@ -52,6 +54,19 @@ def test_before_anything_is_known_critique_is_picked_most_and_demonstrations_nex
     assert set(picked) == set(search.operators)
 
 
+ADVICE = Advice(
+    lesson="l",
+    text="your instructions, 2 examples",
+    recipe=Recipe(instructions="kept", demos=2),
+    expected=0.1,
+    gain=0.2,
+    interval=(0.1, 0.3),
+    n=40,
+    runs=1,
+    refuted=0,
+)
+
+
 async def proposed(path: Path, name: str) -> list[Candidate]:
     """What an operator makes of a prompt with examples and one with a rule, from the same seed, with able agents."""
     world = World(6, seed=0, noise=0.0)
@@ -72,7 +87,8 @@ async def proposed(path: Path, name: str) -> list[Candidate]:
         for candidate in (seed, *parents):
             await deps.archive.record([make_outcome(candidate.id, e, 0.0) for e in deps.val])
         chosen = (seed,) if name == "opening" else tuple(parents)
-        return await OPERATORS[name].propose(deps, Assignment(parents=chosen, count=3, round=1))
+        recalled = Recalled(recipes=(ADVICE,))
+        return await OPERATORS[name].propose(deps, Assignment(parents=chosen, count=3, round=1, recalled=recalled))
 
 
 @pytest.mark.parametrize("name", sorted(set(OPERATORS) - {"opening", "verbalizer"}))

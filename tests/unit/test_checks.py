@@ -11,6 +11,7 @@ from tests.builders import SEED, make_example, make_task
 
 LIKELY: dict[str, Any] = {"metric": "label", "labels": ("billing", "shipping"), "scoring": "likelihood"}
 MODEL = ScriptedModel([], supports_logprobs=True)
+GOES_ON = ScriptedModel([], supports_logprobs=True, supports_prefill=True)
 
 
 def refusal(parts: Parts, **fields: Any) -> str:
@@ -48,6 +49,24 @@ def test_likelihood_of_labels_that_begin_alike_is_refused() -> None:
     examples = (make_example("x", "num_date"), make_example("y", "num_count"))
     said = refusal(Parts(model=MODEL), labels=("num_date", "num_count"), train=examples)
     assert "the labels 'num_date' and 'num_count' apart" in said
+
+
+def test_a_refusal_of_labels_that_begin_alike_names_all_cures() -> None:
+    examples = (make_example("x", "num_date"), make_example("y", "num_count"))
+    said = refusal(Parts(model=MODEL), labels=("num_date", "num_count"), train=examples)
+    assert all(cure in said for cure in ("rename them", "scoring: sampled", "local/<path to .gguf>"))
+
+
+@pytest.mark.parametrize("scoring", ["likelihood", "calibrated"])
+def test_labels_that_begin_alike_can_be_scored_by_a_model_that_goes_on_from_an_answer(scoring: Scoring) -> None:
+    task = make_task(**{**LIKELY, "scoring": scoring, "labels": ("num_date", "num_count")})
+    assert checked(task, Parts(model=GOES_ON, agent_model=GOES_ON)).task.scoring == scoring
+
+
+def test_labels_that_are_the_same_are_refused_for_such_a_model_too() -> None:
+    said = refusal(Parts(model=GOES_ON), labels=("No", "no"))
+    assert "no answer tells the labels 'No' and 'no' apart; rename them, or use" in said
+    assert "local/" not in said
 
 
 def test_words_that_begin_alike_are_refused_too() -> None:

@@ -69,7 +69,7 @@ def test_optimize_tells_the_estimate_before_the_first_call(folder: Path, use: Us
     crito("optimize", task_folder(folder), "--budget-calls", "150")
     assert b": routing on scripted/toy: at most 150 calls, about" in shown[0]
     assert shown[0].count(b"\n") == 2
-    assert b"preset lean: about 150 calls are too few" in shown[0]
+    assert b"preset lean: 2 labels; about 150 calls are too few" in shown[0]
 
 
 def test_progress_is_one_plain_line_a_round_when_stderr_is_no_terminal(folder: Path, use: Use) -> None:

@@ -1,16 +1,20 @@
 import math
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crito.tools import likelihood
+from crito.tools.label_tree import START, Beginning, Reading, labels_by_beginning, read
 from crito.tools.likelihood import (
     ambiguous,
+    answer_calls,
     calibrated,
     calibration,
     decided,
-    label_probabilities,
-    label_tokens,
+    inseparable,
+    worth_asking,
 )
 
 LABELS = ("billing", "shipping", "account")
@@ -25,15 +29,12 @@ def shares(weights: list[float]) -> dict[str, float]:
     return {label: weight / sum(weights) for label, weight in zip(LABELS, weights, strict=True)}
 
 
+def label_probabilities(first_token: Mapping[str, float], labels: Sequence[str]) -> dict[str, float]:
+    """What the first token alone says of the labels."""
+    return likelihood.label_probabilities([read(START, first_token, labels)], labels)
+
+
 # --- tokens that tell labels apart -------------------------------------------------------------------------------
-
-
-def test_every_beginning_of_its_own_stands_for_a_label() -> None:
-    assert label_tokens(["yes", "No"]) == {"y": "yes", "ye": "yes", "yes": "yes", "n": "No", "no": "No"}
-
-
-def test_a_beginning_of_two_labels_stands_for_neither() -> None:
-    assert label_tokens(["spam", "sport"]).keys() == {"spa", "spam", "spo", "spor", "sport"}
 
 
 @pytest.mark.parametrize("token", ["billing", " billing", "Bill", " BILL", "b", "bill\n"])
@@ -120,7 +121,65 @@ def test_labels_that_some_first_token_tells_apart_are_fine(labels: tuple[str, ..
 @given(st.lists(st.text("ab1_ ", min_size=1, max_size=4).filter(str.strip), min_size=1, max_size=5))
 def test_labels_that_are_fine_have_tokens_of_their_own(labels: list[str]) -> None:
     if ambiguous(labels) is None:
-        assert set(label_tokens(labels).values()) == set(labels)
+        assert {(label,) for label in labels} <= set(labels_by_beginning(labels).values())
+
+
+@pytest.mark.parametrize(
+    ("labels", "calls"),
+    [
+        (LABELS, 1),
+        (("object", "objective"), 2),
+        (("10", "12", "3"), 2),
+        (("num_date", "num_count", "fact"), 3),
+        (("very good", "very bad"), 2),
+        ((), 1),
+    ],
+)
+def test_an_answer_takes_a_call_more_for_each_piece_that_labels_share(labels: tuple[str, ...], calls: int) -> None:
+    assert answer_calls(labels) == calls
+
+
+@given(st.lists(st.text("ab1_ ", min_size=1, max_size=4).filter(str.strip), min_size=1, max_size=5))
+def test_an_answer_takes_one_call_where_no_labels_begin_alike(labels: list[str]) -> None:
+    assert (answer_calls(labels) == 1) == (ambiguous(labels) is None)
+
+
+def test_a_model_that_goes_on_from_a_begun_answer_tells_all_but_equal_labels_apart() -> None:
+    assert inseparable(("object", "objective"), prefill=False) == ("object", "objective")
+    assert inseparable(("object", "objective"), prefill=True) is None
+    assert inseparable(("object", "No", "no "), prefill=True) == ("No", "no ")
+
+
+# --- the whole answer --------------------------------------------------------------------------------------------
+
+
+def reading(support: Mapping[str, float], *undecided: Beginning, floor: float = 1e-6) -> Reading:
+    return Reading({**dict.fromkeys(LABELS, 0.0), **support}, undecided, floor)
+
+
+def test_the_paths_of_all_readings_add_up() -> None:
+    found = likelihood.label_probabilities(
+        [reading({"billing": 0.2}), reading({"billing": 0.1, "account": 0.1})], LABELS
+    )
+    assert found == pytest.approx({"billing": 0.75, "account": 0.25, "shipping": 2.5e-6}, rel=1e-4)
+
+
+def test_a_label_without_a_path_gets_the_least_floor() -> None:
+    readings = [reading({"billing": 0.2}, floor=0.1), reading({"account": 0.01}, floor=0.005)]
+    found = likelihood.label_probabilities(readings, LABELS)
+    assert found["shipping"] / found["account"] == pytest.approx(0.5)
+
+
+def test_a_beginning_is_worth_asking_for_above_five_percent_of_what_may_support_a_label() -> None:
+    likely, rare, rest = Beginning("s", 0.0401), Beginning("b", 0.0399), Beginning("a", 0.5)
+    first = reading({"billing": 0.22}, likely, rare, rest)  # 5 % of .8
+    assert worth_asking([], [first]) == [likely, rest]
+
+
+def test_what_came_to_nothing_counts_no_more() -> None:
+    lost, found = Beginning("s", 0.9), Beginning("sh", 0.001)
+    assert worth_asking([reading({}, lost)], [reading({}, found)]) == [found]
+    assert worth_asking([reading({"billing": 0.2}, lost)], [reading({}, found)]) == []
 
 
 # --- calibration -------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from crito.graph.opening import baseline
 from crito.graph.operators import opening
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.opening import null
+from crito.graph.state import RunState
 from crito.prompt import Prompt, Section
 from crito.protocols import ModelRequest
 from crito.task import Budget
@@ -16,6 +17,8 @@ from crito.tools.meter import Spend
 from tests.builders import failure, make_candidate, make_deps, make_examples
 
 FIND = Prompt(sections=(Section(name="task", body="Find."),), template="F: {input}")
+FRESH: RunState = {"recalled": {}}
+"""The state of a run that knows nothing of earlier ones."""
 FEW = make_examples(4, "val")
 """Fewer than the failures in a row after which the ledger gives up by itself."""
 MAIN = Prompt(sections=(Section(name="task", body="Answer."),))
@@ -72,7 +75,7 @@ async def test_baselines_come_before_the_spread_and_are_no_more_than_wanted(
 
 async def test_the_search_is_given_what_the_baseline_and_the_last_look_leave(tmp_path: Path) -> None:
     async with make_deps(tmp_path, budget=Budget(calls=1000), verdict=Spend(calls=24)) as deps:
-        command = await baseline({}, Runtime(context=deps))
+        command = await baseline(FRESH, Runtime(context=deps))
     update: Any = command.update
     assert (command.goto, update["incumbent"]) == ("plan", deps.seed)
     assert update["calls"] == (1000 - 24 - 12 - 3 * 12) // 2  # the opening takes half
@@ -80,7 +83,7 @@ async def test_the_search_is_given_what_the_baseline_and_the_last_look_leave(tmp
 
 async def test_a_perfect_seed_goes_straight_to_the_verdict(tmp_path: Path) -> None:
     async with make_deps(tmp_path, answer=lambda _: "billing") as deps:
-        command = await baseline({}, Runtime(context=deps))
+        command = await baseline(FRESH, Runtime(context=deps))
     assert command.goto == "verdict"
 
 
@@ -90,7 +93,7 @@ async def test_where_no_validation_example_is_answered_the_provider_has_failed(t
 
     async with make_deps(tmp_path, answer=never, val=FEW) as deps:
         with pytest.raises(ProviderFailure, match="no validation example was answered; bad_request: injected"):
-            await baseline({}, Runtime(context=deps))
+            await baseline(FRESH, Runtime(context=deps))
 
 
 async def test_one_answered_validation_example_is_enough_to_begin(tmp_path: Path) -> None:
@@ -98,5 +101,22 @@ async def test_one_answered_validation_example_is_enough_to_begin(tmp_path: Path
         return "x" if request.messages[-1].content == "val 0" else failure("bad_request", retryable=False)
 
     async with make_deps(tmp_path, answer=once, val=FEW) as deps:
-        command = await baseline({}, Runtime(context=deps))
+        command = await baseline(FRESH, Runtime(context=deps))
     assert command.goto == "plan"
+
+
+@pytest.mark.parametrize(("recalled", "stage"), [({}, "opening"), ({"prompts": ["p"]}, "recall")])
+async def test_what_is_known_from_earlier_runs_is_tried_first(
+    tmp_path: Path, recalled: dict[str, Any], stage: str
+) -> None:
+    async with make_deps(tmp_path) as deps:
+        command = await baseline({"recalled": recalled}, Runtime(context=deps))
+        update: Any = command.update
+        assert deps.preset.stages[update["stage"]].name == stage
+
+
+async def test_the_bandit_begins_with_what_earlier_runs_know_of_operators(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        command = await baseline({"recalled": {"operators": {"restyle": [1.0, 0.5]}}}, Runtime(context=deps))
+    update: Any = command.update
+    assert update["operators"] == {"restyle": [3.0, 8.5]}

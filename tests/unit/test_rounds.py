@@ -46,6 +46,7 @@ async def planned(deps: Deps, **state: Any) -> tuple[Plan, list[WorkerState]]:
         "stage": 0,
         "brief": Brief(kind="generation").model_dump(mode="json"),
         "operators": {},
+        "recalled": {},
         "authors": {},
         "pool": [deps.seed],
         "incumbent": deps.seed,
@@ -61,7 +62,7 @@ async def planned(deps: Deps, **state: Any) -> tuple[Plan, list[WorkerState]]:
 async def proposed(deps: Deps, *, count: int, ask: bool = True) -> RunState:
     """What one worker gives back."""
     step = Step(operator="critique_synthesis", parents=(deps.seed,), author="stage")
-    worker = WorkerState(step=step.model_dump(), index=3, count=count, round=1, ask=ask)
+    worker = WorkerState(step=step.model_dump(), index=3, count=count, round=1, ask=ask, recalled={})
     return await propose(worker, Runtime(context=deps))
 
 
@@ -354,6 +355,15 @@ async def test_winners_of_different_rounds_are_not_merged_before_it_is_chosen(
         (best,), _ = await winners(deps, 0.4, number=of_best), await winners(deps, 0.2, number=of_other)
         chosen, _ = await planned(deps, round=2, incumbent=best)
     assert "merge" not in {step.operator for step in chosen.steps}
+
+
+async def test_members_are_worked_on_in_turn(tmp_path: Path) -> None:
+    async with deps_with(tmp_path, preset_of("differential", steps=3, parents="member")) as deps:
+        pool = await winners(deps, 0.1, 0.2, 0.3)
+        chosen, _ = await planned(deps, pool=pool, calls=600)
+        later, _ = await planned(deps, pool=pool, calls=600, round=2)
+    assert [step.parents[0] for step in chosen.steps] == [pool[1], pool[2], pool[0]]
+    assert [step.parents[0] for step in later.steps] == [pool[2], pool[0], pool[1]]
 
 
 async def test_the_planner_is_reminded_of_its_reading_of_the_task(tmp_path: Path) -> None:

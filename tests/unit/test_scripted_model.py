@@ -43,6 +43,11 @@ def test_it_gives_log_probabilities_only_where_it_is_told_to() -> None:
     assert not ScriptedModel([]).supports_logprobs
 
 
+def test_it_goes_on_from_a_begun_answer_only_where_it_is_told_to() -> None:
+    assert [ScriptedModel([], supports_prefill=told).supports_prefill for told in (True, False)] == [True, False]
+    assert not ScriptedModel([]).supports_prefill
+
+
 async def test_usage_is_counted_in_words() -> None:
     reply = await ScriptedModel(["fine, thank you all"]).complete(ask("How are you?"))
     assert reply.usage == Usage(tokens_in=3, tokens_out=4)

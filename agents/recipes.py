@@ -1,0 +1,59 @@
+"""Recipes of prompts: read off one, and followed on another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crito.agents.edits import answer_only, cues
+from crito.memory.recipe import Instructions, Recipe
+from crito.patch import Patch
+from crito.prompt import Demo, Prompt
+from crito.task import Task
+
+
+def recipe_of(prompt: Prompt, seed: Prompt, task: Task) -> Recipe | None:
+    """What was done to the seed to get this prompt; None where it says something of its own.
+
+    Args:
+        prompt: The prompt to read.
+        seed: The user's prompt.
+        task: The task of both.
+    """
+    instructions = _instructions(prompt, seed, task)
+    templates = [seed.template, *_templates(seed, task)]
+    if instructions is None or prompt.template not in templates or prompt.words != seed.words:
+        return None
+    cue = templates.index(prompt.template) - 1
+    return Recipe(
+        instructions=instructions, cue=None if cue < 0 else cue, layout=prompt.layout, demos=len(prompt.demos)
+    )
+
+
+def followed(recipe: Recipe, seed: Prompt, task: Task, demos: Sequence[Demo]) -> Patch:
+    """The patch that does to the seed what a recipe says, with these demonstrations.
+
+    What the seed does not allow, such as a cue where its template has one of its own, is left out.
+    """
+    wanted = seed.model_copy(update={"layout": recipe.layout, "demos": tuple(demos[: recipe.demos])})
+    templates = _templates(seed, task)
+    if recipe.cue is not None and recipe.cue < len(templates):
+        wanted = wanted.model_copy(update={"template": templates[recipe.cue]})
+    rule = answer_only(seed, task)
+    if recipe.instructions == "none" and demos:
+        wanted = wanted.model_copy(update={"sections": ()})
+    elif recipe.instructions == "answer_rule" and rule:
+        wanted = wanted.model_copy(update={"sections": seed.apply(rule).sections})
+    return seed.diff(wanted).model_copy(update={"rationale": recipe.text})
+
+
+def _instructions(prompt: Prompt, seed: Prompt, task: Task) -> Instructions | None:
+    if prompt.sections == seed.sections:
+        return "kept"
+    if not prompt.sections:
+        return "none"
+    rule = answer_only(seed, task)
+    return "answer_rule" if rule and prompt.sections == seed.apply(rule).sections else None
+
+
+def _templates(seed: Prompt, task: Task) -> list[str]:
+    return [str(edit.value) for patch in cues(seed, task) for edit in patch.edits]

@@ -1,0 +1,105 @@
+"""Where lessons are kept between runs: a LangGraph store, embedded SQLite unless the host brings its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from langgraph.store.base import BaseStore
+from langgraph.store.sqlite.aio import AsyncSqliteStore
+from pydantic import ValidationError
+
+from crito.errors import BadInput
+from crito.memory.lessons import Observation
+from crito.memory.operator_use import OperatorUse
+from crito.memory.proven import ProvenPrompt
+
+VERSION = 1
+"""Of the records; a store with another one is not read."""
+_ROOT = "crito"
+_FOLDERS: dict[type, str] = {Observation: "observations", OperatorUse: "operators", ProvenPrompt: "prompts"}
+_MOST = 1_000_000
+_CURE = "move it away, or go on without it: --no-memory"
+_Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt)
+
+
+class LessonStore:
+    """Observations, operator statistics and proven prompts of all runs.
+
+    Every record has a key of its own run, so that runs that write at once lose nothing, and a write that is done
+    again changes nothing.
+
+    Args:
+        store: Any LangGraph store; Crito's records are under the namespace ``crito``.
+        name: What errors call it.
+    """
+
+    def __init__(self, store: BaseStore, name: str = "the store") -> None:
+        self._store = store
+        self._name = name
+
+    async def read(self, kind: type[_Record]) -> list[_Record]:
+        """All records of a kind.
+
+        Raises:
+            BadInput: One was written by another version, or is damaged.
+        """
+        found = []
+        for item in await self._store.asearch((_ROOT, _FOLDERS[kind]), limit=_MOST):
+            value = dict(item.value)
+            version = value.pop("version", None)
+            if version != VERSION:
+                raise BadInput(f"{self._name}: {item.key} is of version {version}, this is {VERSION}; {_CURE}")
+            try:
+                found.append(kind.model_validate(value))
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(map(str, first["loc"]))
+                raise BadInput(f"{self._name}: {item.key} is damaged ({place}: {first['msg']}); {_CURE}") from error
+        return found
+
+    async def check(self) -> None:
+        """Read everything once.
+
+        Raises:
+            BadInput: A record was written by another version, or is damaged.
+        """
+        await self.read(Observation)
+        await self.read(OperatorUse)
+        await self.read(ProvenPrompt)
+
+    async def write(self, *records: Observation | OperatorUse | ProvenPrompt) -> None:
+        """Add records; one with the key of another takes its place."""
+        for record in records:
+            value = {"version": VERSION, **record.model_dump(mode="json")}
+            await self._store.aput((_ROOT, _FOLDERS[type(record)]), record.key, value, index=False)
+
+    async def forget(self, run: str | None = None) -> int:
+        """Remove every record of a run, or all there are; returns how many there were."""
+        gone = 0
+        for folder in _FOLDERS.values():
+            for item in await self._store.asearch((_ROOT, folder), limit=_MOST):
+                if run is None or item.value.get("run") == run:
+                    await self._store.adelete(item.namespace, item.key)
+                    gone += 1
+        return gone
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[LessonStore]:
+    """The lessons in a file, which is made if it is missing.
+
+    Raises:
+        BadInput: The file is no SQLite database, is damaged, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        async with AsyncSqliteStore.from_conn_string(str(path)) as store:
+            await store.setup()
+            await store.conn.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
+            yield LessonStore(store, str(path))
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise BadInput(f"{path}: cannot be used as a memory ({error}); {_CURE}") from error

@@ -1,0 +1,68 @@
+"""What operators earned in earlier runs, as a prior for the bandit of the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from crito.memory.signature import Signature, Signatures
+from crito.tools.stats import BetaArm
+
+_MOST = 6.0
+"""Steps' worth that earlier runs may weigh, so that this one can overrule them."""
+_OTHER_MODEL = 0.5
+
+
+class OperatorUse(BaseModel):
+    """The steps of one run, by operator.
+
+    Attributes:
+        run: The run.
+        signature: Of its task.
+        model: Its target.
+        arms: (earned, not earned) of each operator that was used.
+        seen: When the run ended, in seconds since 1970.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    run: str = Field(min_length=1)
+    signature: Signature
+    model: str
+    arms: dict[str, tuple[float, float]]
+    seen: float = Field(ge=0)
+
+    @property
+    def key(self) -> str:
+        """Its name in a store."""
+        return self.run
+
+
+def priors(uses: Sequence[OperatorUse], signature: Signature, model: str) -> dict[str, BetaArm]:
+    """What is to be added to each operator's prior on a task: (earned, not earned).
+
+    Runs weigh by the square of the tasks' likeness, and half with another model; no operator gets more than 6 steps.
+
+    Args:
+        uses: Of earlier runs.
+        signature: Of the task at hand.
+        model: Of the task at hand.
+    """
+    alike = Signatures([use.signature for use in uses]).likeness(signature) if uses else ()
+    found: dict[str, BetaArm] = {}
+    for use, likeness in zip(uses, alike, strict=True):
+        weight = float(likeness) ** 2 * (1.0 if use.model == model else _OTHER_MODEL)
+        for name, (won, lost) in use.arms.items():
+            before = found.get(name, (0.0, 0.0))
+            found[name] = (before[0] + weight * won, before[1] + weight * lost)
+    return {name: _held(arm) for name, arm in found.items()}
+
+
+def added(base: Mapping[str, BetaArm], more: Mapping[str, BetaArm]) -> dict[str, list[float]]:
+    """Priors with what earlier runs add to them, for the operators that these know."""
+    return {name: [base[name][0] + won, base[name][1] + lost] for name, (won, lost) in more.items() if name in base}
+
+
+def _held(arm: BetaArm) -> BetaArm:
+    scale = min(1.0, _MOST / max(sum(arm), 1e-9))
+    return arm[0] * scale, arm[1] * scale

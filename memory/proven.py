@@ -1,0 +1,56 @@
+"""Prompts that won their verdict, kept only where the user asked for it, and offered to near tasks as further seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from crito.memory.signature import Signature, Signatures
+from crito.prompt import Prompt
+from crito.task import Task
+
+_ALIKE = 0.8
+"""Likeness of the tasks from which a prompt of one is tried on the other."""
+
+
+class ProvenPrompt(BaseModel):
+    """The best prompt of one run that improved on its seed.
+
+    Attributes:
+        run: The run.
+        signature: Of its task.
+        model: Its target.
+        inputs: Input fields of its task.
+        labels: Labels of its task.
+        prompt: What won, demonstrations included.
+        n: Test examples of the verdict.
+        gain: Its mean paired difference.
+        seen: When, in seconds since 1970.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    run: str = Field(min_length=1)
+    signature: Signature
+    model: str
+    inputs: tuple[str, ...]
+    labels: tuple[str, ...]
+    prompt: Prompt
+    n: int = Field(gt=0)
+    gain: float = Field(gt=0, le=1)
+    seen: float = Field(ge=0)
+
+    @property
+    def key(self) -> str:
+        """Its name in a store."""
+        return self.run
+
+
+def fitting(
+    proven: Sequence[ProvenPrompt], task: Task, signature: Signature, *, count: int
+) -> list[tuple[ProvenPrompt, float]]:
+    """Prompts of near tasks with the same inputs and labels, the likeliest to help first, with the tasks' likeness."""
+    same = [p for p in proven if p.inputs == task.inputs and set(p.labels) == set(task.labels)]
+    alike = Signatures([p.signature for p in same]).likeness(signature) if same else ()
+    near = [(p, float(a)) for p, a in zip(same, alike, strict=True) if a >= _ALIKE]
+    return sorted(near, key=lambda pair: (-pair[1] * pair[0].gain, pair[0].run))[:count]

@@ -1,0 +1,73 @@
+"""What a run takes along from earlier ones: fixed when it begins, so that a resumed run goes by the same advice."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from crito.memory.lessons import Lesson
+from crito.memory.recipe import Recipe
+from crito.tools.stats import BetaArm
+
+
+class Advice(BaseModel):
+    """One lesson, as it was known when the run began.
+
+    Attributes:
+        lesson: Its id.
+        text: What it says.
+        recipe: For a recipe; None for a direction.
+        expected: Gain to be expected on this task.
+        gain: Mean gain that was observed.
+        interval: 95 % interval of it.
+        n: Examples of all observations.
+        runs: Runs that observed it.
+        refuted: Observations without a gain.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    lesson: str
+    text: str
+    recipe: Recipe | None = None
+    expected: float
+    gain: float
+    interval: tuple[float, float]
+    n: int
+    runs: int
+    refuted: int
+
+    @classmethod
+    def of(cls, lesson: Lesson, expected: float) -> Advice:
+        """The advice that a lesson is."""
+        return cls(
+            lesson=lesson.id,
+            text=lesson.latest.text,
+            recipe=lesson.latest.recipe,
+            expected=expected,
+            gain=lesson.gain,
+            interval=lesson.interval,
+            n=lesson.n,
+            runs=len(lesson.runs),
+            refuted=lesson.refuted,
+        )
+
+
+class Recalled(BaseModel):
+    """Everything that a run takes along.
+
+    Attributes:
+        recipes: Ways to put a prompt together, the most promising first; each is tried and must win.
+        directions: Ways to change what a prompt says, for the critic.
+        prompts: Ids of candidates made of proven prompts, where the user had them kept.
+        operators: What earlier runs add to each operator's prior, (earned, not earned).
+    """
+
+    model_config = ConfigDict(frozen=True)
+    recipes: tuple[Advice, ...] = ()
+    directions: tuple[Advice, ...] = ()
+    prompts: tuple[str, ...] = ()
+    operators: dict[str, BetaArm] = {}
+
+    @property
+    def contenders(self) -> bool:
+        """Whether there is something to race."""
+        return bool(self.recipes or self.prompts)

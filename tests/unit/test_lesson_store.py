@@ -1,0 +1,112 @@
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.store.memory import InMemoryStore
+
+from crito.errors import BadInput
+from crito.memory.lesson_store import LessonStore, opened
+from crito.memory.lessons import Observation
+from crito.memory.operator_use import OperatorUse
+from crito.memory.proven import ProvenPrompt
+from crito.prompt import Prompt
+from tests.unit.test_lessons import TASK, observed
+
+USE = OperatorUse(run="r1", signature=TASK, model="m", arms={"restyle": (0.5, 1.5)}, seen=1.0)
+PROVEN = ProvenPrompt(
+    run="r1", signature=TASK, model="m", inputs=("input",), labels=(), prompt=Prompt(), n=9, gain=0.4, seen=1.0
+)
+
+
+async def test_what_was_written_is_read_back_from_the_file(tmp_path: Path) -> None:
+    async with opened(tmp_path / "new" / "lessons.db") as store:
+        await store.write(observed(), observed(run="r2"), USE, PROVEN)
+    async with opened(tmp_path / "new" / "lessons.db") as store:
+        assert sorted(o.run for o in await store.read(Observation)) == ["r1", "r2"]
+        assert await store.read(OperatorUse) == [USE]
+        assert await store.read(ProvenPrompt) == [PROVEN]
+
+
+async def test_written_twice_is_written_once() -> None:
+    store = LessonStore(InMemoryStore())
+    await store.write(observed())
+    await store.write(observed())
+    assert await store.read(Observation) == [observed()]
+
+
+async def test_a_run_is_forgotten_with_all_that_it_left() -> None:
+    store = LessonStore(InMemoryStore())
+    await store.write(observed(), observed(candidate="c2"), observed(run="r2"), USE, PROVEN)
+    assert await store.forget("r1") == 4
+    assert [o.run for o in await store.read(Observation)] == ["r2"]
+    assert await store.read(OperatorUse) == []
+    assert await store.read(ProvenPrompt) == []
+    assert await store.forget("r1") == 0
+    assert await store.forget() == 1
+
+
+async def test_a_hosts_own_records_are_left_alone() -> None:
+    host = InMemoryStore()
+    await host.aput(("crito_notes",), "a", {"run": "r1"})
+    await host.aput(("others",), "b", {"run": "r1"})
+    store = LessonStore(host)
+    await store.write(observed())
+    assert len(await store.read(Observation)) == 1
+    await store.forget()
+    assert await host.aget(("others",), "b") is not None
+    assert await host.aget(("crito_notes",), "a") is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ({"version": 2, **observed().model_dump(mode="json")}, "is of version 2, this is 1"),
+        (observed().model_dump(mode="json"), "is of version None"),
+        ({"version": 1, **observed().model_dump(mode="json"), "n": 0}, r"is damaged \(n: "),
+    ],
+)
+async def test_a_record_that_cannot_be_trusted_is_named_with_the_cure(value: dict[str, Any], fault: str) -> None:
+    host = InMemoryStore()
+    await host.aput(("crito", "observations"), "k", value)
+    with pytest.raises(BadInput, match=f"the store: k {fault}.*--no-memory"):
+        await LessonStore(host).read(Observation)
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database, though it is long enough to be one", b"SQLite format 3\0" + b"?" * 900]
+)
+async def test_a_file_that_is_no_memory_is_refused_and_left_as_it_was(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "lessons.db"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"lessons\.db: cannot be used as a memory .*--no-memory"):
+        async with opened(path) as store:
+            await store.read(Observation)
+    assert path.read_bytes() == content
+
+
+_WRITER = """
+import asyncio, sys
+from pathlib import Path
+from crito.memory.lesson_store import opened
+from tests.unit.test_lessons import observed
+
+async def write(run):
+    async with opened(Path(sys.argv[1])) as store:
+        for number in range(40):
+            await store.write(observed(run=run, candidate=f"c{number}"))
+
+asyncio.run(write(sys.argv[2]))
+"""
+
+
+async def test_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lessons.db"
+    writers = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", _WRITER, str(path), run) for run in ("r1", "r2")
+    ]
+    assert [await writer.wait() for writer in writers] == [0, 0]
+    async with opened(path) as store:
+        kept = await store.read(Observation)
+    assert len(kept) == 80

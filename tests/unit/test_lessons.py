@@ -1,0 +1,108 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from crito.memory.lessons import Lesson, Observation, Recollection, lessons
+from crito.memory.recipe import Recipe
+from crito.memory.signature import Signature
+
+TASK = Signature(kind="classification", metric="label", labels=4, input_words=9.0, language="en")
+OTHER = Signature(kind="rewriting", metric="exact_match", labels=0, input_words=1.0, language="de")
+NOW = 1_000_000_000.0
+DAY = 86_400.0
+
+
+def observed(**fields: Any) -> Observation:
+    """An observation of "+.20 [.10, .30] on 48 examples", now, on the task at hand."""
+    given = {
+        "kind": "direction",
+        "text": "Name the possible answers.",
+        "label": "off_label",
+        "signature": TASK,
+        "model": "m",
+        "operator": "critique_synthesis",
+        "n": 48,
+        "gain": 0.2,
+        "low": 0.1,
+        "high": 0.3,
+        "run": "r1",
+        "candidate": "c1",
+        "seen": NOW,
+    }
+    return Observation.model_validate({**given, **fields})
+
+
+def worth(*observations: Observation, model: str = "m", now: float = NOW) -> float:
+    """What the one lesson that these are promises."""
+    (known,) = lessons(observations)
+    return float(Recollection([known]).worth(TASK, model, now=now)[0])
+
+
+def test_the_same_advice_is_one_lesson_whatever_its_case_and_space() -> None:
+    again = observed(text="name  the possible ANSWERS.", run="r2", signature=OTHER, seen=NOW + 1)
+    (lesson,) = lessons([again, observed()])
+    assert [o.run for o in lesson.observations] == ["r1", "r2"]
+    assert lesson.runs == ("r1", "r2")
+    assert observed(label="refusal").lesson != observed().lesson
+
+
+def test_a_recipe_is_known_by_what_it_does() -> None:
+    few, many = Recipe(instructions="kept", demos=2), Recipe(instructions="kept", demos=8)
+    kept = {"kind": "recipe", "label": ""}
+    assert observed(**kept, recipe=few, text="one").lesson == observed(**kept, recipe=few, text="two").lesson
+    assert observed(**kept, recipe=few).lesson != observed(**kept, recipe=many).lesson
+
+
+def test_effects_are_pooled_by_their_examples() -> None:
+    lesson = Lesson(id="x", observations=(observed(), observed(n=16, gain=-0.2, low=-0.4, high=0.0, run="r2")))
+    assert (lesson.n, lesson.confirmed, lesson.refuted) == (64, 1, 1)
+    assert lesson.gain == pytest.approx((48 * 0.2 - 16 * 0.2) / 64)
+    half = ((48 * 0.1) ** 2 + (16 * 0.2) ** 2) ** 0.5 / 64
+    assert lesson.interval == pytest.approx((lesson.gain - half, lesson.gain + half))
+
+
+def test_little_evidence_promises_little() -> None:
+    assert worth(observed()) == pytest.approx(0.2 * 48 / 64)
+    assert worth(observed(n=8)) == pytest.approx(0.2 * 8 / 24)
+
+
+def test_refutation_other_models_other_tasks_and_disuse_shrink_what_it_promises() -> None:
+    whole = worth(observed())
+    assert worth(observed(), observed(gain=-0.2, run="r2")) == pytest.approx(0.0)
+    assert worth(observed(), model="other") == pytest.approx(0.2 * 24 / 40)
+    assert worth(observed(), now=NOW + 90 * DAY) == pytest.approx(0.2 * 24 / 40)
+    assert 0 < worth(observed(signature=OTHER)) < whole / 4
+
+
+def test_the_most_promising_come_first_and_nothing_that_promises_no_gain() -> None:
+    known = lessons(
+        [
+            observed(text="Answer in one word."),
+            observed(text="Say less.", gain=0.3),
+            observed(text="Say more.", gain=-0.1),
+            observed(text="Show examples.", kind="recipe", recipe=Recipe(instructions="kept", demos=4), gain=0.9),
+        ]
+    )
+    found = Recollection(known).best("direction", TASK, "m", count=5, now=NOW)
+    assert [lesson.latest.text for lesson, _ in found] == ["Say less.", "Answer in one word."]
+    assert found[0][1] == pytest.approx(0.3 * 48 / 64)
+    assert len(Recollection(known).best("direction", TASK, "m", count=1, now=NOW)) == 1
+
+
+def test_words_in_common_double_what_counts() -> None:
+    known = lessons([observed(text="Answer in one word."), observed(text="Quote the year of invoices.", gain=0.15)])
+    asked = Recollection(known).best("direction", TASK, "m", count=1, query="the year of an invoice", now=NOW)
+    assert asked[0][0].latest.text == "Quote the year of invoices."
+
+
+def test_an_empty_memory_has_no_advice() -> None:
+    assert Recollection([]).best("recipe", TASK, "m", count=3) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"n": 0}, {"gain": 1.5}, {"gain": float("nan")}, {"text": ""}, {"run": ""}, {"more": 1}, {"kind": "x"}]
+)
+def test_a_malformed_observation_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        observed(**wrong)

@@ -1,0 +1,33 @@
+import pytest
+
+from crito.memory.operator_use import OperatorUse, added, priors
+from tests.unit.test_lessons import OTHER, TASK
+
+
+def use(run: str, won: float, lost: float, **fields: object) -> OperatorUse:
+    given = {"run": run, "signature": TASK, "model": "m", "arms": {"restyle": (won, lost)}, "seen": 1.0}
+    return OperatorUse.model_validate({**given, **fields})
+
+
+def test_steps_of_like_runs_add_up() -> None:
+    assert priors([use("a", 1.0, 0.5), use("b", 0.5, 1.0)], TASK, "m")["restyle"] == pytest.approx((1.5, 1.5))
+
+
+def test_they_never_weigh_more_than_six_steps() -> None:
+    won, lost = priors([use(str(n), 3.0, 1.0) for n in range(20)], TASK, "m")["restyle"]
+    assert (won, lost) == pytest.approx((4.5, 1.5))
+
+
+def test_other_models_and_other_tasks_weigh_less() -> None:
+    assert priors([use("a", 2.0, 2.0)], TASK, "other")["restyle"] == pytest.approx((1.0, 1.0))
+    assert sum(priors([use("a", 2.0, 2.0, signature=OTHER)], TASK, "m")["restyle"]) < 0.3
+
+
+def test_nothing_is_known_without_earlier_runs() -> None:
+    assert priors([], TASK, "m") == {}
+
+
+def test_what_they_know_is_added_to_the_priors_of_operators_that_there_are() -> None:
+    assert added({"restyle": (2.0, 8.0), "merge": (1.0, 9.0)}, {"restyle": (1.0, 0.5), "gone": (9.0, 0.0)}) == {
+        "restyle": [3.0, 8.5]
+    }

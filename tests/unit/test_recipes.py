@@ -1,0 +1,84 @@
+"""Recipes read off prompts, and followed on other seeds; and proven prompts that fit a task."""
+
+from typing import Any
+
+import pytest
+
+from crito.agents.edits import answer_only, cues
+from crito.agents.recipes import followed, recipe_of
+from crito.memory.proven import ProvenPrompt, fitting
+from crito.memory.recipe import Recipe
+from crito.prompt import Demo, Layout, Prompt, Section
+from tests.builders import SEED, make_task
+from tests.unit.test_lessons import OTHER, TASK
+
+DEMOS = tuple(Demo(inputs={"input": f"message {n}"}, output="billing") for n in range(4))
+TOY = make_task(prompts={"main": Prompt(sections=SEED.sections, template="{input}")})
+START = TOY.prompts["main"]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(instructions="kept", demos=2),
+        Recipe(instructions="answer_rule", cue=0),
+        Recipe(instructions="answer_rule", cue=2, demos=4, layout=Layout(instructions="user")),
+        Recipe(instructions="none", demos=3, layout=Layout(demos="inline")),
+        Recipe(instructions="kept", layout=Layout(style="xml", instructions="each")),
+    ],
+)
+def test_a_recipe_that_was_followed_is_read_back(recipe: Recipe) -> None:
+    made = START.apply(followed(recipe, START, TOY, DEMOS))
+    assert recipe_of(made, START, TOY) == recipe
+
+
+def test_a_recipe_holds_nothing_of_what_the_prompt_says() -> None:
+    made = START.apply(followed(Recipe(instructions="answer_rule", cue=0, demos=4), START, TOY, DEMOS))
+    recipe = recipe_of(made, START, TOY)
+    assert recipe is not None
+    assert recipe.text == "your instructions with an answer rule, an answer cue, 4 examples"
+    assert not {"team", "message", "billing"} & set(recipe.model_dump_json().replace('"', " ").split())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"sections": (Section(name="task", body="Something else."),)},
+        {"template": "{input} Go on:"},
+        {"words": {"billing": "money"}},
+    ],
+)
+def test_a_prompt_with_words_of_its_own_is_no_recipe(said: dict[str, Any]) -> None:
+    assert recipe_of(START.model_copy(update=said), START, TOY) is None
+
+
+def test_what_a_seed_does_not_allow_is_left_out() -> None:
+    fixed = make_task(prompts={"main": Prompt(sections=SEED.sections, template="Read this: {input}")})
+    seed = fixed.prompts["main"]
+    assert cues(seed, fixed) == []
+    assert answer_only(seed, fixed) is not None
+    made = seed.apply(followed(Recipe(instructions="answer_rule", cue=1), seed, fixed, ()))
+    assert made.template == "Read this: {input}"
+    assert made.sections != seed.sections
+
+
+def test_without_examples_the_instructions_are_not_taken_away() -> None:
+    assert followed(Recipe(instructions="none", demos=4), START, TOY, ()).edits == ()
+
+
+def proven(run: str, **fields: Any) -> ProvenPrompt:
+    given = {"run": run, "signature": TASK, "model": "m", "inputs": ("input",), "labels": (), "prompt": START}
+    return ProvenPrompt.model_validate({**given, "n": 40, "gain": 0.3, "seen": 1.0, **fields})
+
+
+def test_only_prompts_of_near_tasks_with_the_same_fields_are_offered() -> None:
+    known = [
+        proven("a"),
+        proven("better", gain=0.5),
+        proven("far", signature=OTHER),
+        proven("fields", inputs=("text",)),
+        proven("labels", labels=("x", "y")),
+    ]
+    found = fitting(known, TOY, TASK, count=5)
+    assert [p.run for p, _ in found] == ["better", "a"]
+    assert [p.run for p, _ in fitting(known, TOY, TASK, count=1)] == ["better"]
