@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crito.memory.attempts import Attempt
 from crito.memory.clusters import Cluster
+from crito.memory.recalled import Advice
 from crito.prompt import Prompt, Section
 from crito.records import Candidate, Critique, FailureLabel, Hypothesis, Outcome
 from crito.task import Example, Task
@@ -122,6 +123,7 @@ class Critic:
         labels: Mapping[str, FailureLabel],
         tried: Sequence[Attempt] = (),
         clusters: Sequence[Cluster] = (),
+        advice: Sequence[Advice] = (),
         focus: str = "",
     ) -> Critique:
         """Explain the wrong cases. A hypothesis that cites none of them is left out.
@@ -133,6 +135,7 @@ class Critic:
             labels: What the diagnostics computed for each wrong case, by example id.
             tried: Earlier attempts that tell something about these failures, the most telling first.
             clusters: What became of the best prompt's failures so far.
+            advice: What helped in earlier runs, on tasks like this one.
             focus: What the planner wants looked at.
 
         Raises:
@@ -140,7 +143,7 @@ class Critic:
             CallFailed: The call failed for good.
             BudgetExhausted: The call does not fit.
         """
-        case = self._case(candidate, wrong, right, labels, tried, clusters)
+        case = "\n\n".join([self._case(candidate, wrong, right, labels), *_memory(tried, clusters, advice)])
         if focus:
             case += f"\n\nThe planner asks you to look at: {focus}"
         reply = await self._speaker.ask(CRITIC.render({"case": case}), CritiqueReply)
@@ -191,8 +194,6 @@ class Critic:
         wrong: Sequence[tuple[Example, Outcome]],
         right: Sequence[tuple[Example, Outcome]],
         labels: Mapping[str, FailureLabel],
-        tried: Sequence[Attempt],
-        clusters: Sequence[Cluster],
     ) -> str:
         prompt = candidate.main
         parts = [
@@ -205,13 +206,6 @@ class Critic:
             "Right:",
             *(case_text(e, o) for e, o in right),
         ]
-        if clusters:
-            most = sorted(clusters, key=lambda cluster: -len(cluster.cases))[:_CLUSTERS]
-            lines = [f"- cluster {cluster.told}" for cluster in most]
-            parts += ["What became of the failures of the best prompt, on other examples:", "\n".join(lines)]
-        if tried:
-            lines = [f"- {attempt.told}" for attempt in tried[:_TRIED]]
-            parts += ["Tried already:", quoted("data", "\n".join(lines))]  # a reason may quote an example
         return "\n\n".join(parts)
 
 
@@ -228,6 +222,22 @@ def case_text(example: Example, outcome: Outcome, label: FailureLabel | None = N
         lines.append(f"feedback: {outcome.score.feedback[:300]}")
     head = f"case {example.id}" + (f" (looks like {label})" if label else "")
     return f"{head}\n{quoted('data', chr(10).join(lines))}"
+
+
+def _memory(tried: Sequence[Attempt], clusters: Sequence[Cluster], advice: Sequence[Advice]) -> list[str]:
+    """What the run knows beside the cases: how its failures went, and what was tried."""
+    parts = []
+    if clusters:
+        most = sorted(clusters, key=lambda cluster: -len(cluster.cases))[:_CLUSTERS]
+        lines = [f"- cluster {cluster.told}" for cluster in most]
+        parts += ["What became of the failures of the best prompt so far, on other examples:", "\n".join(lines)]
+    if tried:
+        lines = [f"- {attempt.told}" for attempt in tried[:_TRIED]]
+        parts += ["Tried already:", quoted("data", "\n".join(lines))]  # a reason may quote an example
+    if advice:
+        lines = [f"- {a.text} ({a.gain:+.2f} on {a.n})" for a in advice]
+        parts += ["Advice from earlier runs on other tasks, which may be wrong here:", quoted("data", "\n".join(lines))]
+    return parts
 
 
 def _fault(given: QuestionReply) -> str:

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from crito.cli_bench import register
 from crito.cli_lessons import register as register_lessons
+from crito.cli_lineage import register as register_lineage
 from crito.cli_options import (
     AsJson,
     Db,
@@ -335,6 +336,7 @@ def init(
 
 register(app)
 register_lessons(app)
+register_lineage(app)
 
 
 def _search(

@@ -106,7 +106,8 @@ class TaskFile(_Keys):
         metric: Name of a metric or ``module:function``; None lets the data decide.
         scoring: Whether labels are sampled, or scored by the log-probabilities of their tokens.
         temperature: Of the target's answers.
-        repeats: How often each example is answered in the verdict and by an evaluation.
+        repeats: How often each example is answered in the verdict and by an evaluation. In a search with more than one,
+            who is ahead answers the validation examples twice.
         prices: US dollars per million tokens (in, out), by model name.
         max_examples: Rows kept of each data file, sampled where there are more.
         memory: Whose lessons are used and added to: the project's, the user's, or nobody's.

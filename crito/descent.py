@@ -70,8 +70,9 @@ def read_descent(database: Database, run: str) -> Descent:
     for node, known in graph.nodes.items():
         scores = [value for value in archive.values(node, task.splits.val) if value is not None]
         known["fate"] = "seed" if node == seed else fates.get(node, "open")
-        known |= {"val": sum(scores) / len(scores)} if scores else {}
         known["n"] = len(scores)
+        if scores:
+            known["val"] = sum(scores) / len(scores)
     return Descent(
         run=run,
         name=task.name,

@@ -8,22 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from crito.calls import Call, Cost
-from crito.memory.lessons import Lesson
 from crito.patch import Edit
 from crito.place import db_option, resume_command
 from crito.result import Evaluation, LessonUse, Result
 from crito.runs import RunSummary
 from crito.trace import Proposal, Round, Step, Trace
 
+if TYPE_CHECKING:  # these need numpy, which most reports do without
+    from crito.descent import Descent
+    from crito.memory.credit import Credit
+    from crito.memory.lessons import Lesson
+
 _COLOURS = {"accepted": "green", "improved": "bold green", "inconclusive": "bold yellow", "kept": "bold"}
 _FAILURES_SHOWN = 10
 _VALUE_SHOWN = 100
+_PIECE_SHOWN = 300
 _BILL = ("role", "calls", "failed", "tokens in", "tokens out", "cached", "usd", "seconds")
 _CALL = ("call", "round", "role", "candidate", "tokens in", "tokens out", "cached", "usd", "seconds", "tries", "error")
 Lines = Iterator[Text | str]
@@ -157,6 +163,20 @@ def trace_lines(trace: Trace, database: Path) -> Lines:
             yield f"  and {more} more: crito trace {trace.run}{db_option(database)} --failed"
 
 
+def descent_lines(descent: Descent) -> Lines:
+    """Each change that the best prompt carries against the seed: where it came from, and what it is worth."""
+    known = descent.graph.nodes.get(descent.best, {})
+    score = f"val {known['val']:.2f} of {known['n']}" if "val" in known else "not measured"
+    yield Text(f"run {descent.run}: {_line(descent.name)} on {descent.model}, {descent.status}", "bold")
+    if not descent.credits:
+        yield f"  the best prompt is your own: {score}"
+        return
+    yield f"  best prompt {descent.best}: {score}, made in {len({c.candidate for c in descent.credits})} steps"
+    for credit in descent.credits:
+        yield ""
+        yield from _credit_lines(credit)
+
+
 def calls_lines(calls: Sequence[Call]) -> Lines:
     """One line a call."""
     rows = [_CALL]
@@ -190,10 +210,36 @@ def _chain_lines(result: Result) -> Lines:
     yield from _columns(rows)
 
 
+def _credit_lines(credit: Credit) -> Lines:
+    text, gone = (_pieces(credit.place, pieces) for pieces in (credit.text, credit.removed))
+    instead = f" (in place of: {gone})" if text and gone else ""
+    yield Text(f"{_line(credit.place)}: {text or f'without: {gone}'}{instead}", "cyan")
+    why = f": {_line(credit.hypothesis)}" if credit.hypothesis else ""
+    yield f"  from {credit.candidate}, round {credit.round}, {credit.operator} by {credit.author}{why}"
+    yield f"  {_worth(credit)}"
+
+
+def _pieces(place: str, pieces: Sequence[str]) -> str:
+    if place == "demos" and pieces:
+        return f"{len(pieces)} examples"
+    text = _line(" ".join(pieces))
+    return text if len(text) <= _PIECE_SHOWN else text[: _PIECE_SHOWN - 1] + "…"
+
+
+def _worth(credit: Credit) -> str:
+    if credit.gain is None or credit.interval is None:
+        return "worth unknown: nothing was measured on both sides of it"
+    low, high = credit.interval
+    shared = f", together with {credit.others} other edits" if credit.others else ""
+    undone = f"; {', '.join(credit.undone)} took it back, which counts too" if credit.undone else ""
+    return f"worth {credit.gain:+.2f} [{low:+.2f}, {high:+.2f}] on {credit.n} examples{shared}{undone}"
+
+
 def _export_lines(run: str, db: str) -> Lines:
     yield f"  crito show {run}{db} --output prompt.yaml   every part of it, for crito evaluate and Prompt.from_yaml"
     yield f"  crito show {run}{db} --prompt               its text alone"
     yield f"  crito show {run}{db} --messages             chat messages, as JSON"
+    yield f"  crito lineage {run}{db}                     where each part came from, and what it is worth"
 
 
 def _round_lines(round_: Round, calls: Mapping[int, Call]) -> Lines:

@@ -102,7 +102,8 @@ class Task(BaseModel):
         max_output_tokens: Cap on the target's answers; None lets Crito set it from the longest expected answer.
         reasoning: Whether answers may contain reasoning before the result.
         temperature: Of the target's answers.
-        repeats: How often each example is answered in the verdict and by an evaluation.
+        repeats: How often each example is answered in the verdict and by an evaluation. In a search with more than one,
+            who is ahead answers the validation examples twice.
         concurrency: Calls in flight at most; by default 8, and 1 for a local model, which one prompt keeps busy and
             whose prefix cache is per slot.
         prices: US dollars per million tokens (in, out), by model name, for models whose price is not known.

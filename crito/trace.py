@@ -152,7 +152,9 @@ def read_trace(database: Database, run: str) -> Trace:
     results: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in read_outcomes(database, run):
         results[outcome.candidate].append(outcome)
-    proposals = _proposals(database, run, task, paid, tried, results)
+    query = sa.select(candidates.c.body).where(candidates.c.run == run).order_by(sa.text("rowid"))
+    made = [Candidate.model_validate_json(row.body) for row in database.read(query)]
+    proposals = _proposals(made, task, paid, tried, results)
     seed = proposals.pop(candidate_id(task.prompts), None) or _untried_seed(task)
     failures = _failures(task, seed.candidate.id, tried, results)
     outside = [call for call in paid if call.round is None]
@@ -181,20 +183,17 @@ def _failures(
 
 
 def _proposals(
-    database: Database,
-    run: str,
+    made: Sequence[Candidate],
     task: Task,
     paid: Sequence[Call],
     tried: Sequence[Attempt],
     results: Mapping[str, Sequence[Outcome]],
 ) -> dict[str, Proposal]:
-    """Every candidate of the run by id, in the order they were made."""
+    """Every candidate of the run by id, in the given order."""
     fates = {attempt.candidate: attempt for attempt in tried}
     behind: dict[str | None, list[Call]] = defaultdict(list)
     for call in paid:
         behind[call.candidate].append(call)
-    query = sa.select(candidates.c.body).where(candidates.c.run == run).order_by(sa.text("rowid"))
-    made = [Candidate.model_validate_json(row.body) for row in database.read(query)]
     return {c.id: _proposal(c, fates.get(c.id), results.get(c.id, ()), behind[c.id], task) for c in made}
 
 

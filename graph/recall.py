@@ -18,6 +18,7 @@ from crito.memory.recalled import Advice, Recalled
 from crito.memory.signature import Signature, signature_of
 from crito.records import Candidate, child
 from crito.result import LessonUse
+from crito.tools.duplicates import Tried
 from crito.tools.guards import screen
 
 _RECIPES, _DIRECTIONS, _PROMPTS = 4, 3, 2
@@ -61,7 +62,7 @@ async def _proven(deps: Deps, known: Sequence[ProvenPrompt], signature: Signatur
             candidate = child(seed, patch, operator="recall", round_number=0)
         except PatchRejected:
             continue
-        if screen(candidate, seed, deps.task, made, deps.prompt_tokens) is None:
+        if screen(candidate, seed, deps.task, Tried(made), deps.prompt_tokens) is None:
             made.append(candidate)
     await deps.archive.add(*made)
     return tuple(candidate.id for candidate in made)

@@ -24,6 +24,7 @@ from crito.memory.selection import draw
 from crito.records import Brief, Candidate, Plan, PlanAuthor, Step
 from crito.tools.diagnostics import flips
 from crito.tools.draws import drawing
+from crito.tools.duplicates import Tried
 from crito.tools.guards import screen as guard
 from crito.tools.stats import BetaArm
 from crito.tools.tally import tallied
@@ -128,19 +129,20 @@ async def propose(state: WorkerState, runtime: Runtime[Deps]) -> RunState:
 async def screen(state: RunState, runtime: Runtime[Deps]) -> RunState:
     """Reject by code what should not cost a call."""
     deps = runtime.context
-    known = [deps.archive.candidate(c) for c in state["seen"]]
+    seen = frozenset(state["seen"])
+    known = Tried(deps.archive.candidate(c) for c in state["seen"])
     kept: list[str] = []
     rejected: dict[str, tuple[str, str]] = {}
     with deps.tracer.span("execute_tool", "screen", round=state["round"]):
         for candidate in (deps.archive.candidate(c) for c in state["proposals"]):
-            if candidate.id in state["seen"]:
+            if candidate.id in seen:
                 continue
             parent = deps.archive.candidate(candidate.parents[0]) if candidate.parents else None
             null = candidate.operator == "null"  # measured to know what the instructions are worth, so it may have none
             reason = None if null else guard(candidate, parent, deps.task, known, deps.prompt_tokens)
             if reason is None:
                 kept.append(candidate.id)
-                known.append(candidate)
+                known.add(candidate)
             else:
                 rejected[candidate.id] = ("screened", reason)
     return {"rejected": rejected, "alive": kept}

@@ -41,9 +41,9 @@ class Cluster(BaseModel):
         cases: Ids of the examples that are in it now.
         ever: Ids of all examples that ever were, the first ones first.
         again: How many of its cases an earlier incumbent had right.
-        state: ``new``; ``fixed`` without any case; ``shrinking`` with fewer than under the incumbent before;
-            ``regressed`` with as many or more, of which an earlier incumbent had some right; ``growing`` with more
-            that nobody has had right; else ``unchanged``.
+        state: ``new``; ``fixed`` without any case, though some may fail in another cluster now; ``shrinking`` with
+            fewer than under the incumbent before; ``regressed`` with as many or more, of which an earlier incumbent
+            had some right; ``growing`` with more that nobody has had right; else ``unchanged``.
     """
 
     model_config = ConfigDict(frozen=True)

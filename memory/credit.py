@@ -21,7 +21,7 @@ from crito.memory.archive import Archive
 from crito.prompt import Layout, Prompt
 from crito.records import Candidate
 from crito.task import Example
-from crito.tools.guards import sentences
+from crito.tools.passages import sentences
 from crito.tools.stats import bootstrap_interval
 
 

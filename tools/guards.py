@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-
-from rapidfuzz import fuzz
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from crito.errors import PatchRejected
-from crito.prompt import ORDERED, Demo, Prompt, Section
+from crito.prompt import Demo, Prompt, Section
 from crito.records import Candidate
 from crito.task import Example, Task, example_id
+from crito.tools.duplicates import Tried
+from crito.tools.passages import places, sentences, texts
 
-_SAME_PROMPT, _SAME_SENTENCES = 97.0, 90.0  # rapidfuzz ratios, 0 to 100
 _INPUT_RUN, _ANSWER_RUN, _ANSWERS_FOUND = 8, 3, 2  # tokens, tokens, answers
 _SHORT_ANSWER = 4  # characters: shorter answers turn up in any text by chance
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _CHATTER = re.compile(
     r"""\b(?:here\ is|here's|here\ are|below\ is)\ (?:the|an?|my|your)\ (?:[\w-]+\ ){0,3}
             (?:prompt|instructions?|version|section|rules?|patch)\b
@@ -49,7 +47,7 @@ def screen(
     candidate: Candidate,
     parent: Candidate | None,
     task: Task,
-    known: Collection[Candidate],
+    known: Tried,
     prompt_tokens: Callable[[Prompt], int],
 ) -> str | None:
     """Why the candidate must not be tried, in one line; None when nothing speaks against it.
@@ -71,7 +69,7 @@ def _objections(
     candidate: Candidate,
     parent: Candidate | None,
     task: Task,
-    known: Collection[Candidate],
+    known: Tried,
     prompt_tokens: Callable[[Prompt], int],
 ) -> Iterator[str]:
     before = parent.prompts if parent else task.prompts
@@ -85,7 +83,7 @@ def _objections(
         yield from _length_objections(prompt, task, prompt_tokens)
         yield from _demo_objections(prompt.demos, task)
         yield from _copy_objections(prompt, task)
-    yield from _duplicate_objections(candidate, (*known, *([parent] if parent else [])))
+    yield from filter(None, (known.objection(candidate), Tried([parent] if parent else []).objection(candidate)))
 
 
 def _placeholder_objections(prompt: Prompt, task: Task, module: str) -> Iterator[str]:
@@ -111,9 +109,9 @@ def _frozen_objections(prompt: Prompt, before: Prompt) -> Iterator[str]:
 def _text_objections(prompt: Prompt, before: Prompt) -> Iterator[str]:
     if before.instructions().strip() and not prompt.instructions().strip() and not prompt.demos:
         yield "neither instructions nor demonstrations are left"
-    said = _texts(before)
+    said = texts(before)
     old_sentences = set(sentences(said))
-    for place, text in _places(prompt):
+    for place, text in places(prompt):
         fresh = [sentence for sentence in sentences([text]) if sentence not in old_sentences]
         if fresh:
             yield from _written_objections(place, text, fresh, "\n".join(said))
@@ -153,9 +151,9 @@ def _demo_objections(demos: Iterable[Demo], task: Task) -> Iterator[str]:
 
 def _copy_objections(prompt: Prompt, task: Task) -> Iterator[str]:
     """Copied data in the instructions (algorithm of the copy guard: longest common token run, or answers verbatim)."""
-    seed = [text for p in task.prompts.values() for text in _texts(p)]
+    seed = [text for p in task.prompts.values() for text in texts(p)]
     own = [_tokens(text) for text in (*seed, task.description, *task.requirements, *task.labels)]
-    written = [_tokens(text) for text in _texts(prompt)]
+    written = [_tokens(text) for text in texts(prompt)]
     if all(tokens in own for tokens in written):
         return
     examples = (*task.splits.train, *task.splits.val)
@@ -170,7 +168,7 @@ def _copy_objections(prompt: Prompt, task: Task) -> Iterator[str]:
 def copies(text: str, task: Task, prompt: Prompt) -> bool:
     """Whether a text repeats a longer passage of an example or of a prompt."""
     said = Prompt(sections=(Section(name="text", body=text),), template=next(iter(task.prompts.values())).template)
-    of_prompt = _runs([_tokens(passage) for passage in _texts(prompt)], _INPUT_RUN)
+    of_prompt = _runs([_tokens(passage) for passage in texts(prompt)], _INPUT_RUN)
     return bool(_runs([_tokens(text)], _INPUT_RUN) & of_prompt) or next(_copy_objections(said, task), None) is not None
 
 
@@ -200,48 +198,6 @@ def _leakable_answers(examples: Iterable[Example], task: Task) -> dict[str, str]
     }
 
 
-def _duplicate_objections(candidate: Candidate, known: Iterable[Candidate]) -> Iterator[str]:
-    shown = {name: _shown(prompt) for name, prompt in candidate.prompts.items()}
-    for other in known:
-        if other.id == candidate.id:
-            yield f"it is the same as {other.id}"
-        elif set(other.prompts) != set(candidate.prompts):
-            continue
-        elif all(_shown(prompt) == shown[name] for name, prompt in other.prompts.items()):
-            yield f"it shows the same as {other.id}"
-        elif all(_nearly_equal(prompt, other.prompts[name]) for name, prompt in candidate.prompts.items()):
-            yield f"it is nearly the same as {other.id}"
-
-
-def _shown(prompt: Prompt) -> tuple[object, ...]:
-    """What the model sees and how it is read, whatever the parts are called.
-
-    Neither capitals and blanks count nor, but for steps, the order of a list.
-    """
-    sections = (
-        s
-        if isinstance(s.body, str) or s.name.casefold() == ORDERED
-        else s.model_copy(update={"body": tuple(sorted(s.body))})
-        for s in prompt.sections
-    )
-    messages = prompt.model_copy(update={"sections": tuple(sections)}).to_messages()
-    return prompt.words, *((m["role"], " ".join(m["content"].casefold().split())) for m in messages)
-
-
-def _nearly_equal(one: Prompt, other: Prompt) -> bool:
-    if (one.layout, one.template, one.words) != (other.layout, other.template, other.words):
-        return False
-    if [(d.inputs, d.output) for d in one.demos] != [(d.inputs, d.output) for d in other.demos]:
-        return False
-    if fuzz.ratio(one.instructions(), other.instructions()) < _SAME_PROMPT:
-        return False
-    # One more rule hardly changes the ratio of a long prompt, so the sentences that differ must be alike as well.
-    mine, theirs = sentences(_texts(one)), sentences(_texts(other))
-    only_mine = " ".join(s for s in mine if s not in theirs)
-    only_theirs = " ".join(s for s in theirs if s not in mine)
-    return fuzz.ratio(only_mine, only_theirs) >= _SAME_SENTENCES
-
-
 def _unclosed(text: str) -> str | None:
     return next(iter(_unclosed_marks(text)), None)
 
@@ -269,21 +225,6 @@ def _shared(runs: set[str], tokens: list[str]) -> list[str]:
 
 def _tokens(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
-
-
-def _texts(prompt: Prompt) -> list[str]:
-    """Everything that stands in the prompt by itself: texts, atoms and the template."""
-    return [text for _, text in _places(prompt)]
-
-
-def _places(prompt: Prompt) -> list[tuple[str, str]]:
-    parts = [(s.name, part) for s in prompt.sections for part in ((s.body,) if isinstance(s.body, str) else s.body)]
-    return [*parts, ("template", prompt.template)]
-
-
-def sentences(texts: Iterable[str]) -> list[str]:
-    """The sentences and lines of some texts, in their order."""
-    return [part.strip() for text in texts for part in _SENTENCE_END.split(text) if part.strip()]
 
 
 def _names(fields: Iterable[str]) -> str:

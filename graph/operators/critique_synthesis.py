@@ -157,6 +157,7 @@ async def criticized(
                 labels=labels,
                 tried=tried,
                 clusters=known,
+                advice=assignment.recalled.directions,
                 focus=assignment.focus,
             )
         except (ReplyUnusable, CallFailed) as error:

@@ -6,6 +6,8 @@ import pytest
 from crito.agents.critic import Critic, Ruling
 from crito.errors import CallFailed, ReplyUnusable
 from crito.memory.attempts import Attempt
+from crito.memory.clusters import Cluster, ClusterState
+from crito.memory.recalled import Advice
 from crito.prompt import Demo, Prompt, Section
 from crito.records import Candidate, Critique, Hypothesis
 from crito.task import Example, Score
@@ -28,6 +30,8 @@ async def review(
     candidate: Candidate = CANDIDATE,
     wrong: tuple[Example, ...] = WRONG,
     tried: tuple[Attempt, ...] = (),
+    clusters: tuple[Cluster, ...] = (),
+    advice: tuple[Advice, ...] = (),
     feedback: str = "no team is named",
 ) -> tuple[Critique, str]:
     """The critique, and all that the model was shown first."""
@@ -41,6 +45,8 @@ async def review(
             good,
             labels={wrong[0].id: "refusal"},
             tried=tried,
+            clusters=clusters,
+            advice=advice,
         )
         return critique, asked(model)
 
@@ -157,6 +163,18 @@ async def test_long_texts_are_cut(tmp_path: Path) -> None:
     assert shown.count("lorem") == 100
 
 
+async def test_advice_of_earlier_runs_is_shown_as_advice_and_as_data(tmp_path: Path) -> None:
+    known = {"lesson": "l", "expected": 0.1, "gain": 0.2, "interval": (0.1, 0.3), "n": 40, "runs": 2, "refuted": 0}
+    advice = (Advice.model_validate({**known, "text": f"Say where refunds go. {INJECTION}"}),)
+    _, shown = await review(tmp_path, {"hypotheses": [hypothesis(WRONG[0].id)]}, advice=advice)
+    _, _, told = shown.partition("Advice from earlier runs on other tasks, which may be wrong here:")
+    assert told.strip().startswith("<data>\n- Say where refunds go.")
+    assert "(+0.20 on 40)" in told
+    assert told.count("</data>") == 1
+    _, plain = await review(tmp_path / "plain", {"hypotheses": [hypothesis(WRONG[0].id)]})
+    assert "earlier runs" not in plain
+
+
 async def test_what_was_tried_is_listed(tmp_path: Path) -> None:
     tried = tuple(
         Attempt(
@@ -168,12 +186,27 @@ async def test_what_was_tried_is_listed(tmp_path: Path) -> None:
             hypothesis=f"idea {n}",
             fate="no_repair",
             reason="mends none",
+            gain=-0.12,
+            n=16,
         )
         for n in range(8)
     )
     _, shown = await review(tmp_path, {"hypotheses": [hypothesis(WRONG[0].id)]}, tried=tried)
-    assert "- idea 7: no_repair mends none" in shown
-    assert "idea 1:" not in shown
+    assert "Tried already:\n\n<data>\n- idea 0: no repair, -0.12 on 16, mends none\n" in shown
+    assert "idea 5:" in shown
+    assert "idea 6:" not in shown
+
+
+async def test_what_became_of_the_failures_is_told(tmp_path: Path) -> None:
+    states: tuple[ClusterState, ...] = ("fixed", "shrinking", "new", "new", "new", "new", "new")
+    clusters = tuple(
+        Cluster(id=f"c{n}", label="verbose", since=None, first=7, cases=("e",) * n, ever=(), state=state)
+        for n, state in enumerate(states)
+    )
+    _, shown = await review(tmp_path, {"hypotheses": [hypothesis(WRONG[0].id)]}, clusters=clusters)
+    assert "\n- cluster c6 verbose: 7 cases at the start, 6 now, new\n- cluster c5" in shown
+    assert "- cluster c1 verbose: 7 cases at the start, 1 now, shrinking" in shown
+    assert "cluster c0" not in shown  # six are told, the largest
 
 
 async def examine(path: Path, *replies: object, questions: tuple[str, ...] = ("What decides?",)) -> tuple[Ruling, str]:

@@ -3,16 +3,18 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.critique_synthesis import propose
+from crito.memory.attempts import Attempt
 from crito.prompt import Prompt, Section
 from crito.protocols import ModelRequest
 from crito.records import Candidate
-from tests.builders import SEED, make_candidate, make_deps
+from tests.builders import SEED, make_candidate, make_deps, make_outcome
 
 RULES = ("Mind the first word.", "Mind the last word.", "Mind the sender.")
 
@@ -102,3 +104,51 @@ async def test_patches_of_one_and_the_same_text_are_proposed_each_by_itself_alon
     found = await proposed(tmp_path, agents)
     assert [candidate.hypothesis for candidate in found] == ["wrong_content: idea 0", "wrong_content: idea 1"]
     assert [candidate.mends for candidate in found] == [(case,) for case in agents.cases[:2]]
+
+
+async def told(path: Path, *, round_number: int, taxonomy: bool = True) -> tuple[str, str]:
+    """What critic and rewriter are shown of a run in which one attempt failed and another became the incumbent."""
+    shown: list[str] = []
+
+    def agents(request: ModelRequest) -> str:
+        shown.append("\n".join(message.content for message in request.messages))
+        return answers(request)
+
+    answers = Agents(RULES[:1])
+    async with make_deps(path, answer=lambda _: "I cannot say", agents=agents) as made:
+        deps = replace(made, preset=made.preset.model_copy(update={"taxonomy": taxonomy}))
+        parent = make_candidate("Say who.", parents=(deps.seed,))
+        await deps.archive.add(parent)
+        for candidate, wrong in ((deps.seed, 3), (parent.id, 1)):
+            rows = enumerate(deps.val)
+            await deps.archive.record(make_outcome(candidate, e, float(at >= wrong), text="no") for at, e in rows)
+        told = {"parent": deps.seed, "round": 1, "operator": "o", "author": "code", "n": 12}
+        lost = {"candidate": "x", "hypothesis": "wrong_content: list them", "fate": "not_better", "gain": -0.25}
+        led = {"candidate": parent.id, "hypothesis": "off_label: ask", "fate": "accepted", "gain": 0.5}
+        await deps.attempts.record(*(Attempt.model_validate({**told, **a}) for a in (lost, {**led, "incumbent": True})))
+        await propose(deps, Assignment((parent,), 4, round_number))
+    return shown[0], shown[1]
+
+
+async def test_agents_are_told_what_was_tried_on_the_parents_line(tmp_path: Path) -> None:
+    critic, rewriter = await told(tmp_path, round_number=2)
+    listed = "- off_label: ask: accepted, +0.50 on 12\n- wrong_content: list them: not better, -0.25 on 12"
+    assert listed in critic
+    assert "- wrong_content: list them: not better, -0.25 on 12" in rewriter
+    assert "off_label: ask" not in rewriter  # its hypothesis is about wrong content
+
+
+async def test_the_critic_is_told_what_became_of_the_failures(tmp_path: Path) -> None:
+    critic, _ = await told(tmp_path, round_number=2)
+    assert "- cluster c1 wrong_content: 3 cases at the start, 1 now, shrinking" in critic
+
+
+async def test_without_the_taxonomy_failures_have_no_clusters(tmp_path: Path) -> None:
+    critic, _ = await told(tmp_path, round_number=2, taxonomy=False)
+    assert "cluster" not in critic
+
+
+async def test_what_later_rounds_found_is_not_told_when_a_round_is_run_again(tmp_path: Path) -> None:
+    critic, rewriter = await told(tmp_path, round_number=1)
+    assert "Tried already" not in critic + rewriter
+    assert "- cluster c1 wrong_content: 3 cases at the start, 3 now, new" in critic

@@ -10,6 +10,7 @@ from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.presets import DEFAULT
 from crito.graph.state import RunState
+from crito.patch import Edit, Patch
 from crito.records import Candidate, Plan, PlanAuthor, Step
 from crito.tools.meter import Spend
 from tests.builders import make_candidate, make_deps, make_outcome
@@ -265,9 +266,11 @@ async def test_the_best_of_the_accepted_becomes_the_incumbent(tmp_path: Path) ->
         state = await state_of(deps, STEPS[0], proposals=proposals, alive=list(proposals), stale=1)
         update = await remember(state, Runtime(context=deps))
         fates = {attempt.candidate: (attempt.fate, attempt.gain) for attempt in deps.attempts.all()}
+        led = deps.attempts.incumbents(state["round"] + 1)
     assert (update["incumbent"], update["stale"]) == (best.id, 0)
     assert fates == {best.id: ("accepted", 0.5), good.id: ("accepted", 0.25), poor.id: ("not_better", -0.25)}
     assert update["seen"] == [deps.seed, *proposals]
+    assert [attempt.candidate for attempt in led] == [best.id]
 
 
 async def test_equal_is_not_better(tmp_path: Path) -> None:
@@ -327,13 +330,16 @@ async def test_to_become_cheaper_equal_is_enough_and_the_cheapest_wins(tmp_path:
 
 async def test_the_reason_for_a_rejection_is_kept(tmp_path: Path) -> None:
     async with make_deps(tmp_path) as deps:
-        out = make_candidate("Out.", parents=(deps.seed,), operator="restyle")
+        edits = (Edit(op="add", path="rules", value=("Out.",)), Edit(op="delete", path="rules[0]"))
+        made = {"parents": (deps.seed,), "operator": "restyle", "patch": Patch(edits=edits)}
+        out = make_candidate("Out.", **made)
         await deps.archive.add(out)
         rejected = {out.id: ("screened", "too long")}
         state = await state_of(deps, STEPS[0], proposals={out.id: 0}, alive=[], rejected=rejected)
         await remember(state, Runtime(context=deps))
         (attempt,) = deps.attempts.all()
     assert (attempt.operator, attempt.fate, attempt.reason, attempt.n) == ("restyle", "screened", "too long", 0)
+    assert (attempt.sections, attempt.incumbent) == (("rules",), False)
 
 
 async def test_the_pool_keeps_no_more_than_the_preset_lets_and_always_the_incumbent(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from crito.prompt import Demo, Layout, Prompt, Section
 from crito.records import Candidate, candidate_id
 from crito.task import Example, Splits, Task, example_id
+from crito.tools.duplicates import Tried
 from crito.tools.guards import screen
 
 SEED = Prompt(sections=(Section(name="task", body="Sort the message by team."),), template="Message: {input}")
@@ -60,7 +61,7 @@ def reason(prompt: Prompt, seed: Prompt = SEED, known: tuple[Prompt, ...] = (), 
         make_candidate(prompt),
         make_candidate(seed),
         task,
-        [make_candidate(p) for p in known],
+        Tried(make_candidate(p) for p in known),
         lambda p: len(p.to_text().split()),
     )
 
@@ -70,7 +71,7 @@ def test_a_sound_candidate_passes() -> None:
 
 
 def test_the_seed_is_fine_by_itself() -> None:
-    assert screen(make_candidate(SEED), None, make_task(), (), lambda _: 1) is None
+    assert screen(make_candidate(SEED), None, make_task(), Tried(), lambda _: 1) is None
 
 
 def test_a_template_must_take_exactly_the_inputs() -> None:
@@ -86,7 +87,7 @@ def test_a_demo_must_fill_the_template() -> None:
 
 def test_modules_must_stay() -> None:
     other = Candidate(id="x", prompts={"other": SEED}, operator="test")
-    assert "they must stay main" in str(screen(other, None, make_task(), (), lambda _: 1))
+    assert "they must stay main" in str(screen(other, None, make_task(), Tried(), lambda _: 1))
 
 
 @pytest.mark.parametrize("mark", ["task", "by team"])
@@ -171,6 +172,52 @@ def test_the_same_candidate_is_not_tried_twice() -> None:
 def test_a_near_duplicate_is_not_tried() -> None:
     rule = "Answer with the name of the one team that is responsible for the message"
     assert "nearly the same" in str(reason(with_rule(rule + "!"), known=(with_rule(rule + "."),)))
+
+
+RULES = ("Name one team.", "Say nothing else at all.", "Write it in small letters.")
+
+
+def listed(*rules: str, name: str = "rules", **fields: object) -> Prompt:
+    sections = (*SEED.sections, Section(name=name, body=rules))
+    return SEED.model_copy(update={"sections": sections, **fields})
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        listed(*RULES[::-1]),
+        listed(*RULES, name="advice"),
+        listed(*(rule.upper() for rule in RULES)),
+        listed(*RULES, template="Message:\n\n{input}"),
+        listed(*RULES, layout=Layout(demos="inline")),
+        listed(*RULES, sections=(*SEED.sections, Section(name="advice", body="\n".join(f"-  {r}" for r in RULES)))),
+    ],
+    ids=["a rule moved", "another name", "capitals", "blanks", "a layout of no demos", "a text for a list"],
+)
+def test_what_the_model_sees_alike_is_not_tried_again(prompt: Prompt) -> None:
+    known = listed(*RULES)
+    assert prompt.fingerprint != known.fingerprint
+    assert str(reason(prompt, known=(known,))).startswith("it shows the same as ")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        listed(*RULES[:2]),
+        listed(*RULES, layout=Layout(instructions="user")),
+        listed(*RULES, layout=Layout(style="markdown")),
+        listed(*RULES, words={"delivery": "parcel"}),
+        listed(*RULES, template="Text: {input}"),
+    ],
+    ids=["a rule fewer", "another place", "headings", "words", "another cue"],
+)
+def test_what_the_model_sees_otherwise_may_be_tried(other: Prompt) -> None:
+    assert reason(other, known=(listed(*RULES),)) is None
+
+
+def test_steps_in_another_order_are_other_steps() -> None:
+    known = listed(*RULES, name="steps")
+    assert "shows the same" not in str(reason(listed(*RULES[::-1], name="steps"), known=(known,)))
 
 
 def test_one_more_rule_in_a_long_prompt_is_no_near_duplicate() -> None:

@@ -1,12 +1,13 @@
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pytest
 
 from crito.memory.archive import Archive
 from crito.memory.attempts import Attempt, Attempts
-from crito.memory.lineage import chain, common_ancestor, lineage
+from crito.memory.lineage import chain, common_ancestor, graphml, lineage, mermaid
 from crito.records import Candidate
 from crito.tools.database import Database
 from tests.builders import make_candidate, make_examples, make_outcome
@@ -163,12 +164,62 @@ async def test_attempts_read_from_the_database_are_the_same(database: Database) 
     assert [a.round for a in attempts.all()] == [0, 1, 1, 2]
 
 
-async def test_only_earlier_attempts_on_the_same_parent_come_back(database: Database) -> None:
+async def relevant(database: Database, *known: Attempt) -> list[str]:
+    """What comes back in round 2 of attempts on c, whose parent is s, against answers off the labels."""
     attempts = Attempts(database, "r")
-    await attempts.record(
-        attempt("old", 1), attempt("now", 2), attempt("else", 1, parent="x"), attempt("mute", 1, hypothesis="")
-    )
-    assert [a.candidate for a in attempts.before(2, parent="s")] == ["old"]
+    await attempts.record(*known)
+    return [a.candidate for a in attempts.relevant(2, line=("s", "c"), labels={"off_label"})]
+
+
+async def test_attempts_on_the_line_and_against_the_same_failures_are_relevant(database: Database) -> None:
+    known = [
+        attempt("on the parent", 1, parent="c"),
+        attempt("on its parent", 0, parent="s"),
+        attempt("same failures", 1, parent="x", hypothesis="off_label: name the teams"),
+        attempt("others", 1, parent="x", hypothesis="verbose: be brief"),
+        attempt("strangers", 1, parent="x"),
+        attempt("now", 2),
+        attempt("mute", 1, hypothesis=""),
+    ]
+    assert await relevant(database, *known) == ["on the parent", "same failures", "on its parent"]
+
+
+async def test_the_largest_measured_effects_come_first(database: Database) -> None:
+    known = [
+        attempt("unmeasured", 1, fate="screened"),
+        attempt("small", 1, gain=0.05, n=8),
+        attempt("worse", 1, gain=-0.3, n=8),
+        attempt("better", 0, gain=0.2, n=8),
+        attempt("newer", 1, gain=-0.2, n=8),
+    ]
+    assert await relevant(database, *known) == ["worse", "newer", "better", "small", "unmeasured"]
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "label"),
+    [("off_label: name them", "off_label"), ("lesson x: try it", ""), ("off_label", ""), ("Off_label: x", "")],
+)
+def test_an_attempt_knows_the_failures_that_it_is_about(hypothesis: str, label: str) -> None:
+    assert attempt("a", 1, hypothesis=hypothesis).label == label
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"fate": "not_better", "gain": -0.12, "n": 16}, "h: not better, -0.12 on 16"),
+        ({"fate": "screened", "reason": "it is the same as x"}, "h: screened, it is the same as x"),
+        ({"gain": 0.5, "n": 8, "hypothesis": "x" * 300}, f"{'x' * 200}: accepted, +0.50 on 8"),
+    ],
+)
+def test_an_attempt_is_told_with_its_measured_effect(fields: dict[str, object], told: str) -> None:
+    assert attempt("a", 1, **fields).told == told
+
+
+async def test_incumbents_come_in_the_order_of_their_rounds(database: Database) -> None:
+    attempts = Attempts(database, "r")
+    led = [attempt("c", 3, incumbent=True), attempt("b", 1, incumbent=True), attempt("a", 1)]
+    await attempts.record(*led, attempt("d", 4, incumbent=True))
+    assert [a.candidate for a in Attempts(database, "r").incumbents(4)] == ["b", "c"]
 
 
 def node(name: str, *parents: str) -> Candidate:
@@ -207,3 +258,28 @@ def test_strangers_have_no_common_ancestor() -> None:
     graph = lineage([node("s"), node("t"), node("a", "s"), node("b", "t")])
     assert common_ancestor(graph, "a", "b") is None
     assert common_ancestor(graph, "a", "gone") is None
+
+
+def test_a_flowchart_has_every_candidate_and_edge() -> None:
+    graph = lineage([node("a1"), node("b2", "a1")])
+    graph.nodes["b2"].update(fate="not_better", val=0.625)
+    assert mermaid(graph) == (
+        "flowchart TD\n"
+        '    ca1["a1<br/>test by code, round 0"]\n'
+        '    cb2["b2<br/>test by code, round 0<br/>not better, val 0.62"]\n'
+        "    ca1 --> cb2\n"
+    )
+
+
+def test_nothing_can_end_a_label_of_a_flowchart() -> None:
+    odd = node("a1").model_copy(update={"author": 'x"]\n;click <b>`'})
+    lines = mermaid(lineage([odd])).splitlines()
+    assert len(lines) == 2
+    assert lines[1] == '    ca1["a1<br/>test by x#34;#93;#10;#59;click #60;b#62;#96;, round 0"]'
+
+
+def test_graphml_is_read_back_as_it_was() -> None:
+    graph = lineage([node("a"), node("b", "a"), node("c", "a"), node("d", "b", "c")])
+    graph.nodes["d"].update(fate="accepted", val=0.5)
+    read = nx.parse_graphml(graphml(graph))
+    assert (dict(read.nodes.items()), list(read.edges)) == (dict(graph.nodes.items()), list(graph.edges))

@@ -96,6 +96,20 @@ def test_failed_calls_are_listed_with_their_error(trace: Trace, done: Done) -> N
     assert {call.error for call in trace.failures} == {"bad_request: the message was refused"}
 
 
+def test_failures_are_followed_from_one_incumbent_to_the_next(trace: Trace) -> None:
+    assert [(c.id, c.label, c.state, len(c.cases)) for c in trace.clusters] == [("c1", "off_label", "new", 12)]
+    rows = [[(c.id, c.label, c.state, c.first) for c in round_.clusters] for round_ in trace.rounds]
+    assert rows[0] == [("c1", "off_label", "fixed", 12), ("c2", "wrong_content", "new", 3)]
+    assert rows[1] == [("c1", "off_label", "fixed", 12), ("c2", "wrong_content", "fixed", 3)]
+    assert rows[2:] == [[]] * len(rows[2:])  # no new incumbent, nothing to tell
+
+
+def test_the_text_of_a_trace_tells_what_became_of_failures(trace: Trace, done: Done) -> None:
+    lines = [str(line) for line in trace_lines(trace, done[0])]
+    assert lines[2] == "  failures c1 off_label: 12 cases at the start, 12 now, new"
+    assert "  failures c2 wrong_content: 3 cases in round 0, 0 now, fixed" in lines
+
+
 def test_the_planners_calls_belong_to_the_round(trace: Trace) -> None:
     roles = {call.id: call.role for call in trace.calls}
     assert {roles[call] for round_ in trace.rounds for call in round_.calls} == {"planner"}
