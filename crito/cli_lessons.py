@@ -140,7 +140,7 @@ def _read(file: Path) -> list[Observation]:
     from crito.memory.lessons import Observation
 
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")  # a text may hold what else counts as a line's end
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: cannot be read ({error}); give what crito lessons export wrote") from error
     found, faults = [], []
@@ -150,7 +150,8 @@ def _read(file: Path) -> list[Observation]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            faults.append(f"line {number}: {f'{where}: ' if where else ''}{first['msg']}")
+            fault = f"line {number}: {f'{where}: ' if where else ''}{first['msg']}"
+            faults.append("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in fault))
     if faults:
         raise BadInput(f"{file}: nothing was added; {'; '.join(faults)}")
     return found
@@ -161,7 +162,7 @@ def _as_json(lesson: Lesson) -> dict[str, Any]:
     return {
         "id": lesson.id,
         "kind": lesson.latest.kind,
-        "text": lesson.latest.text,
+        "text": lesson.text,
         "label": lesson.latest.label,
         "section": lesson.latest.section,
         "gain": lesson.gain,

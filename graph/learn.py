@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 from langgraph.runtime import Runtime
 
@@ -13,17 +13,22 @@ from crito.agents.recipes import recipe_of
 from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.state import RunState
+from crito.memory.confidential import Confidential
 from crito.memory.lessons import Observation
 from crito.memory.operator_use import OperatorUse, added
 from crito.memory.proven import ProvenPrompt
 from crito.memory.recalled import Recalled
 from crito.memory.signature import Signature, signature_of
-from crito.records import Candidate, Verdict
-from crito.tools.guards import copies
+from crito.memory.recipe import Recipe
+from crito.records import Candidate, FailureLabel, Verdict
 from crito.tools.stats import bootstrap_interval
 
 _FEWEST = 8
 """Examples below which an effect is not worth remembering."""
+_LONGEST = 600
+"""Characters of a direction."""
+_PARTS = ("demos", "template", "words")
+"""Parts of a prompt that are not its instructions, whose sections have names of the user's own."""
 
 
 async def learn(state: RunState, runtime: Runtime[Deps]) -> RunState:
@@ -47,10 +52,14 @@ async def learn(state: RunState, runtime: Runtime[Deps]) -> RunState:
 def _records(deps: Deps, state: RunState, signature: Signature) -> Iterator[Observation | OperatorUse | ProvenPrompt]:
     verdict = Verdict.model_validate(state["verdict"])
     about = {"signature": signature, "model": deps.task.model, "run": deps.ledger.run, "seen": time.time()}
-    for candidate in deps.archive.candidates():
+    known = deps.archive.candidates()
+    secret = Confidential(deps.task, (prompt for c in known for prompt in c.prompts.values()))
+    advised = {f"lesson {a.lesson}": a.recipe for a in Recalled.model_validate(state["recalled"]).recipes if a.recipe}
+    for candidate in known:
         effect = _effect(deps, candidate, verdict)
         if effect is not None:
-            yield from _observed(deps, candidate, {**about, **effect})
+            yield from _recipes(deps, candidate, advised, {**about, **effect})
+            yield from _direction(deps, candidate, secret, {**about, **effect})
     arms = _earned(state)
     if arms:
         yield OperatorUse(arms=arms, **about)
@@ -65,9 +74,12 @@ def _records(deps: Deps, state: RunState, signature: Signature) -> Iterator[Obse
         )
 
 
-def _observed(deps: Deps, candidate: Candidate, about: dict[str, Any]) -> Iterator[Observation]:
-    recipe = recipe_of(candidate.main, deps.archive.candidate(deps.seed).main, deps.task)
-    if recipe is not None:
+def _recipes(
+    deps: Deps, candidate: Candidate, advised: Mapping[str, Recipe], about: dict[str, Any]
+) -> Iterator[Observation]:
+    """The recipe that a candidate is, and the one that it followed as far as the seed allowed it."""
+    followed = advised.get(candidate.hypothesis.partition(":")[0]) if candidate.operator == "recall" else None
+    for recipe in dict.fromkeys(filter(None, (_recipe(deps, candidate), followed))):
         yield Observation(
             kind="recipe",
             text=recipe.text,
@@ -76,33 +88,45 @@ def _observed(deps: Deps, candidate: Candidate, about: dict[str, Any]) -> Iterat
             candidate=candidate.id,
             **about,
         )
-    elif candidate.author != "code" and candidate.patch is not None:
-        label, _, text = candidate.hypothesis.partition(": ")
-        if text and not copies(text, deps.task, candidate.main):
-            yield Observation(
-                kind="direction",
-                text=text[:600],
-                label=label,
-                section=candidate.patch.edits[0].path,
-                operator=candidate.operator,
-                candidate=candidate.id,
-                **about,
-            )
+
+
+def _direction(deps: Deps, candidate: Candidate, secret: Confidential, about: dict[str, Any]) -> Iterator[Observation]:
+    """What an agent said it would change, unless it tells what the user's texts say."""
+    if candidate.author == "code" or candidate.patch is None or _recipe(deps, candidate) is not None:
+        return
+    label, _, said = candidate.hypothesis.partition(": ")
+    text = "".join(c for c in " ".join(said.split()) if c.isprintable())[:_LONGEST]
+    if text and label in get_args(FailureLabel) and not secret.holds(text):
+        part = candidate.patch.sections[0]
+        known = part in _PARTS or part.startswith("layout")
+        yield Observation(
+            kind="direction",
+            text=text,
+            label=label,
+            section=part if known else "instructions",
+            operator=candidate.operator,
+            candidate=candidate.id,
+            **about,
+        )
 
 
 def _effect(deps: Deps, candidate: Candidate, verdict: Verdict) -> dict[str, Any] | None:
     """What a candidate is worth: the best one on the test examples, others on the validation examples.
 
-    A recipe is compared with the seed, a direction with the prompt that it changed.
+    A recipe is compared with the seed, a direction with the prompt that it changed. Test examples were answered by seed
+    and best one alone, so a direction that did not change the seed itself has no part in that.
     """
     if not candidate.parents:
         return None
-    if candidate.id == verdict.best and verdict.n >= _FEWEST:
+    against = deps.seed if _recipe(deps, candidate) is not None else candidate.parents[0]
+    if candidate.id == verdict.best and against == deps.seed and verdict.n >= _FEWEST:
         low, high = verdict.interval
         return {"n": verdict.n, "gain": verdict.difference, "low": max(-1.0, low), "high": min(1.0, high)}
-    whole = recipe_of(candidate.main, deps.archive.candidate(deps.seed).main, deps.task) is not None
-    differences = deps.archive.differences(candidate.id, deps.seed if whole else candidate.parents[0], deps.val)
-    return _summary(differences)
+    return _summary(deps.archive.differences(candidate.id, against, deps.val))
+
+
+def _recipe(deps: Deps, candidate: Candidate) -> Recipe | None:
+    return recipe_of(candidate.main, deps.archive.candidate(deps.seed).main, deps.task)
 
 
 def _summary(differences: Sequence[float]) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from crito.graph.preset import RECALL, Preset, Stage
 from crito.task import Task
 
 _RECALL = Stage(name="recall", operators=RECALL, count=6, share=0.25, schedule="halving")
-_OPENING = Stage(name="opening", operators=("opening",), share=0.5, count=20, schedule="halving")
+_OPENING = Stage(name="opening", operators=("opening",), share=0.35, count=20)
 _SWEEP = Stage(name="sweep", operators=("sweep",), count=8, schedule="halving")
 _COMPRESS = Stage(name="compress", operators=("compress",), share=0.1, rounds=4, accept="cheaper")
 _SEARCH = (
@@ -40,11 +40,10 @@ _UNMEASURED = "measures what it ships, and shows no example whose answer was not
 
 DEFAULT = Preset(
     name="default",
-    about="Opening around the seed, joint sweep, search by a bandit over all operators, compression, joint sweep.",
+    about="Opening around the seed, search by a bandit over all operators, compression, joint sweep.",
     stages=(
         _RECALL,
         _OPENING,
-        _SWEEP,
         Stage(
             name="search", operators=_SEARCH, steps=3, count=2, rounds=200, patience=3, persistence=0.3, reserve=0.15
         ),
@@ -60,7 +59,7 @@ LEAN = Preset(
     about="Demonstrations, answer rules and one round of critique, for few calls.",
     stages=(
         _RECALL,
-        _OPENING.model_copy(update={"share": 0.6}),
+        _OPENING.model_copy(update={"share": 0.6, "schedule": "halving"}),
         Stage(name="search", operators=("critique_synthesis", "demonstrations"), steps=2),
         _COMPRESS.model_copy(update={"rounds": 1}),
     ),

@@ -81,7 +81,7 @@ def _use(advice: Advice, attempt: Attempt | None) -> LessonUse:
         lesson=advice.lesson,
         text=advice.text,
         expected=advice.expected,
-        outcome="not tried" if advice.recipe else "told to the critic",
+        outcome="not tried" if advice.recipe else "for the critic, not measured by itself",
     )
     if attempt is None:
         return use

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,9 @@ VERSION = 1
 _ROOT = "crito"
 _FOLDERS: dict[type, str] = {Observation: "observations", OperatorUse: "operators", ProvenPrompt: "prompts"}
 _MOST = 1_000_000
+_TRIES, _PAUSE = 40, 0.05
+_RACED = ("store_migrations", "duplicate column")
+"""In the errors of a set-up that another process was faster with."""
 _CURE = "move it away, or go on without it: --no-memory"
 _Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt)
 
@@ -48,7 +52,9 @@ class LessonStore:
             BadInput: One was written by another version, or is damaged.
         """
         found = []
-        for item in await self._store.asearch((_ROOT, _FOLDERS[kind]), limit=_MOST):
+        with _usable(self._name):
+            items = await self._store.asearch((_ROOT, _FOLDERS[kind]), limit=_MOST)
+        for item in items:
             value = dict(item.value)
             version = value.pop("version", None)
             if version != VERSION:
@@ -73,18 +79,20 @@ class LessonStore:
 
     async def write(self, *records: Observation | OperatorUse | ProvenPrompt) -> None:
         """Add records; one with the key of another takes its place."""
-        for record in records:
-            value = {"version": VERSION, **record.model_dump(mode="json")}
-            await self._store.aput((_ROOT, _FOLDERS[type(record)]), record.key, value, index=False)
+        with _usable(self._name):
+            for record in records:
+                value = {"version": VERSION, **record.model_dump(mode="json")}
+                await self._store.aput((_ROOT, _FOLDERS[type(record)]), record.key, value, index=False)
 
     async def forget(self, run: str | None = None) -> int:
         """Remove every record of a run, or all there are; returns how many there were."""
         gone = 0
-        for folder in _FOLDERS.values():
-            for item in await self._store.asearch((_ROOT, folder), limit=_MOST):
-                if run is None or item.value.get("run") == run:
-                    await self._store.adelete(item.namespace, item.key)
-                    gone += 1
+        with _usable(self._name):
+            for folder in _FOLDERS.values():
+                for item in await self._store.asearch((_ROOT, folder), limit=_MOST):
+                    if run is None or item.value.get("run") == run:
+                        await self._store.adelete(item.namespace, item.key)
+                        gone += 1
         return gone
 
 
@@ -95,11 +103,32 @@ async def opened(path: Path) -> AsyncIterator[LessonStore]:
     Raises:
         BadInput: The file is no SQLite database, is damaged, or cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        async with AsyncSqliteStore.from_conn_string(str(path)) as store:
-            await store.setup()
+    async with AsyncExitStack() as stack:
+        with _usable(str(path), OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store = await stack.enter_async_context(AsyncSqliteStore.from_conn_string(str(path)))
+            await _set_up(store)
             await store.conn.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
-            yield LessonStore(store, str(path))
-    except (sqlite3.DatabaseError, OSError) as error:
-        raise BadInput(f"{path}: cannot be used as a memory ({error}); {_CURE}") from error
+        yield LessonStore(store, str(path))
+
+
+async def _set_up(store: AsyncSqliteStore) -> None:
+    """Make the tables; of several processes that make those of a new file at once, all but one fail and try again."""
+    for left in reversed(range(_TRIES)):
+        try:
+            await store.setup()
+        except sqlite3.DatabaseError as error:
+            if not left or not any(mark in str(error) for mark in _RACED):
+                raise
+            await asyncio.sleep(_PAUSE)
+        else:
+            return
+
+
+@contextmanager
+def _usable(name: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Says of an error of the database, or of another kind that is named, which memory has it."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, *kinds) as error:
+        raise BadInput(f"{name}: cannot be used as a memory ({error}); {_CURE}") from error

@@ -10,15 +10,15 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crito.memory.bm25 import Bm25
 from crito.memory.recipe import Recipe
-from crito.memory.signature import Signature, Signatures
+from crito.memory.signature import Name, OneLine, Signature, Signatures
 
 _DOUBT = 16.0
 """Examples' worth of doubt: the gain of a lesson is pulled towards none."""
@@ -26,7 +26,10 @@ _OTHER_MODEL = 0.5
 """What an observation with another model counts."""
 _HALF_LIFE = 90 * 86_400.0
 """Seconds after which an observation that was not confirmed since counts half."""
+_MOST = 100
+"""Examples that one observation counts at most, so that a few runs can refute any claim."""
 _Z = 1.96
+_Id = Annotated[Name, Field(min_length=1)]
 
 
 class Observation(BaseModel):
@@ -36,7 +39,7 @@ class Observation(BaseModel):
         kind: ``recipe``: how a prompt is put together; ``direction``: which way to change what it says.
         text: What was done or is to be done, in words; no text of an example or a prompt.
         label: The failure that it answers, for a direction.
-        section: What part of the prompt it changes.
+        section: What kind of part of the prompt it changes.
         recipe: The recipe, for one.
         signature: The task.
         model: The target.
@@ -52,20 +55,26 @@ class Observation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     kind: Literal["recipe", "direction"]
-    text: str = Field(min_length=1, max_length=600)
-    label: str = ""
-    section: str = ""
+    text: OneLine = Field(min_length=1, max_length=600)
+    label: Name = ""
+    section: Name = ""
     recipe: Recipe | None = None
     signature: Signature
-    model: str
-    operator: str
-    n: int = Field(gt=0)
+    model: Name
+    operator: Name
+    n: int = Field(gt=0, le=1_000_000)
     gain: float = Field(ge=-1, le=1)
     low: float = Field(ge=-1, le=1)
     high: float = Field(ge=-1, le=1)
-    run: str = Field(min_length=1)
-    candidate: str = Field(min_length=1)
+    run: _Id
+    candidate: _Id
     seen: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _is_what_it_says(self) -> Self:
+        if (self.kind == "recipe") != (self.recipe is not None):
+            raise ValueError("a lesson of the kind recipe has a recipe, and no other has")
+        return self
 
     @property
     def key(self) -> str:
@@ -90,6 +99,12 @@ class Lesson(BaseModel):
     def latest(self) -> Observation:
         """The observation that says what the lesson is."""
         return self.observations[-1]
+
+    @property
+    def text(self) -> str:
+        """What it says: a recipe in our own words, whatever the store has."""
+        recipe = self.latest.recipe
+        return recipe.text if recipe else self.latest.text
 
     @property
     def n(self) -> int:
@@ -143,7 +158,7 @@ class Recollection:
     def __init__(self, known: Sequence[Lesson]) -> None:
         self._known = list(known)
         self._kind = np.array([lesson.latest.kind for lesson in known])
-        self._words = Bm25([f"{lesson.latest.label} {lesson.latest.text}" for lesson in known])
+        self._words = Bm25([f"{lesson.latest.label} {lesson.text}" for lesson in known])
         rows = [(at, observation) for at, lesson in enumerate(known) for observation in lesson.observations]
         self._lesson = np.array([at for at, _ in rows], dtype=np.intp)
         self._n, self._gain, self._seen = (
@@ -155,18 +170,19 @@ class Recollection:
     def worth(self, signature: Signature, model: str, *, now: float) -> NDArray[np.float64]:
         """The gain to be expected of each lesson on a task, pulled towards none where little is known.
 
-        The mean of the observed gains, each weighted by its examples, the square of the tasks' likeness, half for
-        another model, and half for every 90 days that passed since; 16 examples without a gain are added. So it
-        shrinks with refutations and with disuse.
+        The mean of the observed gains, each weighted by its examples (100 at most), the square of the tasks' likeness,
+        half for another model, and half for every 90 days that it is away from now, in the past or, by a wrong clock,
+        in the future; 16 examples without a gain are added. So it shrinks with refutations and with disuse.
 
         Args:
             signature: Of the task at hand.
             model: Of the task at hand.
             now: Seconds since 1970.
         """
-        age = np.maximum(0.0, now - self._seen)
+        age = np.abs(now - self._seen)
         known = np.where(self._model == model, 1.0, _OTHER_MODEL)
-        weights = self._n * self._signatures.likeness(signature) ** 2 * known * 0.5 ** (age / _HALF_LIFE)
+        counted = np.minimum(self._n, _MOST)
+        weights = counted * self._signatures.likeness(signature) ** 2 * known * 0.5 ** (age / _HALF_LIFE)
         total = len(self._known)
         gains = np.bincount(self._lesson, weights * self._gain, minlength=total)
         return np.asarray(gains / (np.bincount(self._lesson, weights, minlength=total) + _DOUBT))

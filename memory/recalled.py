@@ -40,7 +40,7 @@ class Advice(BaseModel):
         """The advice that a lesson is."""
         return cls(
             lesson=lesson.id,
-            text=lesson.latest.text,
+            text=lesson.text,
             recipe=lesson.latest.recipe,
             expected=expected,
             gain=lesson.gain,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from crito.prompt import Layout
 
@@ -22,11 +22,11 @@ class Recipe(BaseModel):
         demos: How many demonstrations there are.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     instructions: Instructions
-    cue: int | None = None
+    cue: int | None = Field(default=None, ge=0, le=99)
     layout: Layout = Layout()
-    demos: int = 0
+    demos: int = Field(default=0, ge=0, le=999)
 
     @property
     def text(self) -> str:

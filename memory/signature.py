@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crito.records import TaskKind
 from crito.task import Task
@@ -25,23 +25,34 @@ _WEIGHTS = {"kind": 0.4, "labels": 0.2, "metric": 0.15, "input_words": 0.15, "la
 """What each part weighs; ours, and not fitted to anything."""
 
 
+def _plain(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable characters on one line")
+    return text
+
+
+OneLine = Annotated[str, AfterValidator(_plain)]
+"""A text that cannot steer a terminal: a store may be filled by others."""
+Name = Annotated[OneLine, Field(max_length=300)]
+
+
 class Signature(BaseModel):
     """What is known of a task without a look at its texts.
 
     Attributes:
         kind: What it asks for.
-        metric: How answers are scored.
+        metric: Name of the metric, without what it is given: a rubric or a pattern is the user's own text.
         labels: How many answers there are to choose from; 0 for free text.
         input_words: Words of a median training input.
         language: ISO 639-1 code of the inputs' language.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     kind: TaskKind
-    metric: str
-    labels: int
-    input_words: float
-    language: str
+    metric: Name
+    labels: int = Field(ge=0, le=1_000_000)
+    input_words: float = Field(ge=0)
+    language: Name
 
 
 class Signatures:
@@ -74,7 +85,7 @@ def signature_of(task: Task) -> Signature:
     texts = [" ".join(example.inputs.values()) for example in task.splits.train]
     return Signature(
         kind=kind_of(task),
-        metric=task.metric,
+        metric=task.metric.partition(":")[0],
         labels=len(task.labels),
         input_words=median(len(text.split()) for text in texts) if texts else 0.0,
         language=_identifier().classify("\n".join(texts[:_READ]))[0],

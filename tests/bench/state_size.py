@@ -2,7 +2,7 @@
 
 Run it with `python -m tests.bench.state_size`; it prints one JSON object for each size. Candidates, outcomes and
 attempts are scripted: rounds of ten candidates, of which nine answer one block of validation examples and one answers
-all. A step is the median of several repeats of the same round.
+all. A step is the median processor time of several repeats of the same round, which does not depend on what else runs.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 async def measured(folder: Path, size: int, repeats: int) -> dict[str, float]:
-    """Bytes of the checkpoint after so many candidates, and milliseconds of each step of the round that follows."""
+    """Bytes of the checkpoint after so many candidates, and processor milliseconds of each step of the latest round."""
     async with make_deps(folder, val=make_examples(VAL, "val"), budget=Budget(calls=10**7)) as made:
         deps = replace(made, preset=DEFAULT.model_copy(update={"planner": "bandit"}))
         state = await filled(deps, size)
@@ -68,9 +68,9 @@ async def measured(folder: Path, size: int, repeats: int) -> dict[str, float]:
         for name, step in steps.items():
             seconds = []
             for _ in range(repeats):
-                began = time.perf_counter()
+                began = time.process_time()
                 await cast("Any", step)(state, runtime)
-                seconds.append(time.perf_counter() - began)
+                seconds.append(time.process_time() - began)
             found[f"{name}_ms"] = round(1000 * statistics.median(seconds), 2)
         return found
 

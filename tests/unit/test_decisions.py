@@ -15,7 +15,7 @@ from crito.records import Candidate, Plan, PlanAuthor, Step
 from crito.tools.meter import Spend
 from tests.builders import make_candidate, make_deps, make_outcome
 
-RECALL, OPENING, FIRST_SWEEP, SEARCH, COMPRESS, LAST_SWEEP = range(6)
+RECALL, OPENING, SEARCH, COMPRESS, SWEEP = range(5)
 """The default's stages."""
 SPENT = {"calls": 20.0, "tokens": 100.0, "usd": 0.0}
 LEFT = 144
@@ -39,10 +39,9 @@ async def decided(
     ("score", "state", "following"),
     [
         (0.5, {"stage": RECALL}, OPENING),
-        (0.5, {"stage": OPENING}, FIRST_SWEEP),
-        (0.5, {"stage": OPENING, "stale": 1}, FIRST_SWEEP),
+        (0.5, {"stage": OPENING}, SEARCH),
+        (0.5, {"stage": OPENING, "stale": 1}, SEARCH),
         (1.0, {"stage": OPENING}, COMPRESS),
-        (0.5, {"stage": FIRST_SWEEP, "stale": 1}, SEARCH),
         (0.5, {"stage": SEARCH, "stale": 2}, SEARCH),
         (0.5, {"stage": SEARCH, "stale": 3}, COMPRESS),
         (0.5, {"stage": SEARCH, "stage_rounds": 199}, SEARCH),
@@ -50,8 +49,8 @@ async def decided(
         (1.0, {"stage": SEARCH}, COMPRESS),
         (0.5, {"stage": COMPRESS}, COMPRESS),
         (1.0, {"stage": COMPRESS}, COMPRESS),
-        (0.5, {"stage": COMPRESS, "stale": 1}, LAST_SWEEP),
-        (0.5, {"stage": COMPRESS, "stage_rounds": 4}, LAST_SWEEP),
+        (0.5, {"stage": COMPRESS, "stale": 1}, SWEEP),
+        (0.5, {"stage": COMPRESS, "stage_rounds": 4}, SWEEP),
     ],
 )
 async def test_the_stages_follow_each_other(
@@ -85,8 +84,8 @@ async def test_a_stage_counts_its_own_rounds(tmp_path: Path) -> None:
     ("score", "state", "stopped"),
     [
         (1.0, {"stage": COMPRESS, "stale": 1}, "no further gain was found"),
-        (0.5, {"stage": LAST_SWEEP, "stale": 1}, "no further gain was found"),
-        (0.5, {"stage": LAST_SWEEP}, "no further gain was found"),
+        (0.5, {"stage": SWEEP, "stale": 1}, "no further gain was found"),
+        (0.5, {"stage": SWEEP}, "no further gain was found"),
         (0.5, {"spent": {**SPENT, "calls": 189.0}}, "the budget of the search is used up"),
         (0.5, {"calls": 31}, "the budget of the search is used up"),
     ],
@@ -117,7 +116,7 @@ async def test_searching_stops_in_time_for_the_later_stages(tmp_path: Path) -> N
 
 async def test_a_round_may_take_its_share_of_the_calls_and_no_more_than_are_left(tmp_path: Path) -> None:
     for calls, share in ((20.0, 40), (140.0, 24)):
-        place, update = await decided(tmp_path, stage=FIRST_SWEEP, spent={**SPENT, "calls": calls})
+        place, update = await decided(tmp_path, stage=OPENING, spent={**SPENT, "calls": calls})
         assert (place, update["calls"]) == ("plan", share)
 
 
