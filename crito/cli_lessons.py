@@ -140,7 +140,7 @@ def _read(file: Path) -> list[Observation]:
     from crito.memory.lessons import Observation
 
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")  # a text may hold what else counts as a line's end
+        lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: cannot be read ({error}); give what crito lessons export wrote") from error
     found, faults = [], []

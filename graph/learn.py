@@ -7,19 +7,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
-from langgraph.runtime import Runtime
-
 from crito.agents.recipes import recipe_of
 from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
-from crito.graph.state import RunState
 from crito.memory.confidential import Confidential
 from crito.memory.lessons import Observation
 from crito.memory.operator_use import OperatorUse, added
 from crito.memory.proven import ProvenPrompt
 from crito.memory.recalled import Recalled
-from crito.memory.signature import Signature, signature_of
 from crito.memory.recipe import Recipe
+from crito.memory.signature import Signature, signature_of
 from crito.records import Candidate, FailureLabel, Verdict
 from crito.tools.stats import bootstrap_interval
 
@@ -31,11 +28,14 @@ _PARTS = ("demos", "template", "words")
 """Parts of a prompt that are not its instructions, whose sections have names of the user's own."""
 
 
-async def learn(state: RunState, runtime: Runtime[Deps]) -> RunState:
-    """Write down every effect that was measured; a memory that cannot be written costs a warning, not the result."""
-    deps = runtime.context
+async def learn(deps: Deps, state: Mapping[str, Any]) -> None:
+    """Write down every effect that was measured; a memory that cannot be written costs a warning, not the result.
+
+    It comes after the workflow's end, so that a run that is drained in its verdict still gives it; done again after a
+    crash, it writes the same.
+    """
     if deps.lessons is None:
-        return {}
+        return
     with deps.tracer.span("execute_tool", "learn") as span:
         try:
             signature = await asyncio.to_thread(signature_of, deps.task)
@@ -46,17 +46,18 @@ async def learn(state: RunState, runtime: Runtime[Deps]) -> RunState:
             deps.notify({"event": "warning", "text": f"nothing was remembered of this run: {error}"})
         else:
             span.set_attribute("crito.observations", len(records))
-    return {}
 
 
-def _records(deps: Deps, state: RunState, signature: Signature) -> Iterator[Observation | OperatorUse | ProvenPrompt]:
+def _records(
+    deps: Deps, state: Mapping[str, Any], signature: Signature
+) -> Iterator[Observation | OperatorUse | ProvenPrompt]:
     verdict = Verdict.model_validate(state["verdict"])
     about = {"signature": signature, "model": deps.task.model, "run": deps.ledger.run, "seen": time.time()}
     known = deps.archive.candidates()
     secret = Confidential(deps.task, (prompt for c in known for prompt in c.prompts.values()))
     advised = {f"lesson {a.lesson}": a.recipe for a in Recalled.model_validate(state["recalled"]).recipes if a.recipe}
     for candidate in known:
-        effect = _effect(deps, candidate, verdict)
+        effect = _effect(deps, candidate)
         if effect is not None:
             yield from _recipes(deps, candidate, advised, {**about, **effect})
             yield from _direction(deps, candidate, secret, {**about, **effect})
@@ -110,18 +111,15 @@ def _direction(deps: Deps, candidate: Candidate, secret: Confidential, about: di
         )
 
 
-def _effect(deps: Deps, candidate: Candidate, verdict: Verdict) -> dict[str, Any] | None:
-    """What a candidate is worth: the best one on the test examples, others on the validation examples.
+def _effect(deps: Deps, candidate: Candidate) -> dict[str, Any] | None:
+    """What a candidate is worth on the validation examples: a recipe beside the seed, a direction beside its parent.
 
-    A recipe is compared with the seed, a direction with the prompt that it changed. Test examples were answered by seed
-    and best one alone, so a direction that did not change the seed itself has no part in that.
+    Nothing of the test examples is remembered: the next run on this data has the same, and would begin with what they
+    favoured.
     """
     if not candidate.parents:
         return None
     against = deps.seed if _recipe(deps, candidate) is not None else candidate.parents[0]
-    if candidate.id == verdict.best and against == deps.seed and verdict.n >= _FEWEST:
-        low, high = verdict.interval
-        return {"n": verdict.n, "gain": verdict.difference, "low": max(-1.0, low), "high": min(1.0, high)}
     return _summary(deps.archive.differences(candidate.id, against, deps.val))
 
 
@@ -137,7 +135,7 @@ def _summary(differences: Sequence[float]) -> dict[str, Any] | None:
     return {"n": n, "gain": sum(differences) / n, "low": max(-1.0, low), "high": min(1.0, high)}
 
 
-def _earned(state: RunState) -> dict[str, tuple[float, float]]:
+def _earned(state: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """What each operator's steps earned in this run alone, without any prior."""
     recalled = Recalled.model_validate(state["recalled"])
     before = added({name: entry.prior for name, entry in OPERATORS.items()}, recalled.operators)

@@ -55,7 +55,8 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
     score = deps.archive.mean(seed.id, deps.val)
     deps.notify({"event": "best", "candidate": seed.id, "score": score})
     recalled = Recalled.model_validate(state["recalled"])
-    begin = next(at for at, stage in enumerate(deps.preset.stages) if recalled.contenders or stage.operators != RECALL)
+    useful = [at for at, stage in enumerate(deps.preset.stages) if recalled.contenders or stage.operators != RECALL]
+    begin = useful[0] if useful else 0
     update: RunState = {
         "stage": begin,
         "stage_rounds": 1,

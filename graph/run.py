@@ -20,6 +20,7 @@ from crito.graph.checks import checked
 from crito.graph.choice import chosen
 from crito.graph.decisions import tokens_per_use
 from crito.graph.deps import Deps
+from crito.graph.learn import learn
 from crito.graph.preset import Preset
 from crito.graph.presets import check_preset
 from crito.graph.recall import uses
@@ -118,6 +119,7 @@ class Run:
                         verdict=self._verdict,
                     ) as deps:
                         final = await self._invoke(deps, run)
+                        await learn(deps, final)
                         result = _result(deps, run, final, before + time.monotonic() - began)
                     database.update_run(run, result=result.model_dump_json())
                     status = "done"

@@ -1,7 +1,7 @@
 """The workflow as a LangGraph graph.
 
 recall -> brief -> baseline -> plan | verdict
-plan -> propose* -> screen -> repair -> race -> remember -> decide -> plan | confirm -> verdict -> learn
+plan -> propose* -> screen -> repair -> race -> remember -> decide -> plan | confirm -> verdict
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from langgraph.graph.state import CompiledStateGraph
 from crito.graph.confirm import confirm
 from crito.graph.decisions import decide, remember
 from crito.graph.deps import Deps
-from crito.graph.learn import learn
 from crito.graph.opening import baseline, brief
 from crito.graph.recall import recall
 from crito.graph.rounds import plan, propose, race_round, repair, screen
@@ -44,7 +43,6 @@ def build(
     graph.add_node("decide", decide)
     graph.add_node("confirm", confirm)
     graph.add_node("verdict", verdict)
-    graph.add_node("learn", learn)
     graph.add_edge(START, "recall")
     graph.add_edge("recall", "brief")
     graph.add_edge("brief", "baseline")
@@ -54,6 +52,5 @@ def build(
     graph.add_edge("race", "remember")
     graph.add_edge("remember", "decide")
     graph.add_edge("confirm", "verdict")
-    graph.add_edge("verdict", "learn")
-    graph.add_edge("learn", END)
+    graph.add_edge("verdict", END)
     return graph.compile(checkpointer=checkpointer, name="prompt_optimizer")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from langgraph.store.base import BaseStore
+from langgraph.store.base import BaseStore, PutOp
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 from pydantic import ValidationError
 
@@ -23,6 +23,8 @@ VERSION = 1
 _ROOT = "crito"
 _FOLDERS: dict[type, str] = {Observation: "observations", OperatorUse: "operators", ProvenPrompt: "prompts"}
 _MOST = 1_000_000
+_BATCH = 1_000
+"""Records of one transaction: SQLite takes no more than 32,766 values at once."""
 _TRIES, _PAUSE = 40, 0.05
 _RACED = ("store_migrations", "duplicate column")
 """In the errors of a set-up that another process was faster with."""
@@ -78,22 +80,31 @@ class LessonStore:
         await self.read(ProvenPrompt)
 
     async def write(self, *records: Observation | OperatorUse | ProvenPrompt) -> None:
-        """Add records; one with the key of another takes its place."""
-        with _usable(self._name):
-            for record in records:
-                value = {"version": VERSION, **record.model_dump(mode="json")}
-                await self._store.aput((_ROOT, _FOLDERS[type(record)]), record.key, value, index=False)
+        """Add records, up to a thousand in one transaction; one with the key of another takes its place."""
+        await self._put(
+            [
+                PutOp(
+                    (_ROOT, _FOLDERS[type(record)]),
+                    record.key,
+                    {"version": VERSION, **record.model_dump(mode="json")},
+                    index=False,
+                )
+                for record in records
+            ]
+        )
 
     async def forget(self, run: str | None = None) -> int:
         """Remove every record of a run, or all there are; returns how many there were."""
-        gone = 0
         with _usable(self._name):
-            for folder in _FOLDERS.values():
-                for item in await self._store.asearch((_ROOT, folder), limit=_MOST):
-                    if run is None or item.value.get("run") == run:
-                        await self._store.adelete(item.namespace, item.key)
-                        gone += 1
-        return gone
+            items = [i for f in _FOLDERS.values() for i in await self._store.asearch((_ROOT, f), limit=_MOST)]
+        gone = [item for item in items if run is None or item.value.get("run") == run]
+        await self._put([PutOp(item.namespace, item.key, None) for item in gone])
+        return len(gone)
+
+    async def _put(self, changes: Sequence[PutOp]) -> None:
+        with _usable(self._name):
+            for start in range(0, len(changes), _BATCH):
+                await self._store.abatch(changes[start : start + _BATCH])
 
 
 @asynccontextmanager
@@ -104,7 +115,7 @@ async def opened(path: Path) -> AsyncIterator[LessonStore]:
         BadInput: The file is no SQLite database, is damaged, or cannot be written.
     """
     async with AsyncExitStack() as stack:
-        with _usable(str(path), OSError):
+        with _usable(str(path), (sqlite3.DatabaseError, OSError)):
             path.parent.mkdir(parents=True, exist_ok=True)
             store = await stack.enter_async_context(AsyncSqliteStore.from_conn_string(str(path)))
             await _set_up(store)
@@ -126,9 +137,9 @@ async def _set_up(store: AsyncSqliteStore) -> None:
 
 
 @contextmanager
-def _usable(name: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Says of an error of the database, or of another kind that is named, which memory has it."""
+def _usable(name: str, kinds: tuple[type[Exception], ...] = (sqlite3.DatabaseError,)) -> Iterator[None]:
+    """Says of an error of the database, or of one of these kinds, which memory has it."""
     try:
         yield
-    except (sqlite3.DatabaseError, *kinds) as error:
+    except kinds as error:
         raise BadInput(f"{name}: cannot be used as a memory ({error}); {_CURE}") from error

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from crito.errors import PatchRejected
-from crito.prompt import Demo, Prompt, Section
+from crito.prompt import Demo, Prompt
 from crito.records import Candidate
 from crito.task import Example, Task, example_id
 from crito.tools.duplicates import Tried
@@ -163,13 +163,6 @@ def _copy_objections(prompt: Prompt, task: Task) -> Iterator[str]:
         if copied:
             yield f"the instructions copy the input of example {example.id}: {copied!r}"
     yield from _answer_objections(written, own, _leakable_answers(examples, task))
-
-
-def copies(text: str, task: Task, prompt: Prompt) -> bool:
-    """Whether a text repeats a longer passage of an example or of a prompt."""
-    said = Prompt(sections=(Section(name="text", body=text),), template=next(iter(task.prompts.values())).template)
-    of_prompt = _runs([_tokens(passage) for passage in texts(prompt)], _INPUT_RUN)
-    return bool(_runs([_tokens(text)], _INPUT_RUN) & of_prompt) or next(_copy_objections(said, task), None) is not None
 
 
 def _answer_objections(written: list[list[str]], own: list[list[str]], answers: dict[str, str]) -> Iterator[str]:

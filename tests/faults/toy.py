@@ -33,6 +33,7 @@ def toy_task(url: str, *, budget: Budget | None = None, concurrency: int = 4, se
         budget=budget or Budget(calls=600),
         concurrency=concurrency,
         seed=seed,
+        memory="off",
     )
 
 

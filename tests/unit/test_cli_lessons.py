@@ -65,6 +65,11 @@ def test_malformed_lines_are_named_one_by_one_and_nothing_is_added(done: tuple[P
     assert not Path("new").exists()
 
 
+def test_a_malformed_line_cannot_steer_the_terminal() -> None:
+    Path("bad.jsonl").write_text('{"\\u001b[31mred": 1}')
+    assert "\x1b" not in refused("lessons", "import", "bad.jsonl")
+
+
 def test_a_run_is_forgotten(tmp_path: Path) -> None:
     database = tmp_path / "crito.db"
     result = finished(database, memory="project")

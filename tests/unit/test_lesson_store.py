@@ -1,10 +1,14 @@
 import asyncio
+import sqlite3
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from langgraph.store.base import Op, PutOp
 from langgraph.store.memory import InMemoryStore
+from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from crito.errors import BadInput
 from crito.memory.lesson_store import LessonStore, opened
@@ -34,6 +38,21 @@ async def test_written_twice_is_written_once() -> None:
     await store.write(observed())
     await store.write(observed())
     assert await store.read(Observation) == [observed()]
+
+
+async def test_many_records_are_written_a_thousand_at_a_time() -> None:
+    class Counting(InMemoryStore):
+        sizes: ClassVar[list[int]] = []
+
+        async def abatch(self, ops: Iterable[Op]) -> list[Any]:
+            asked = list(ops)
+            self.sizes.extend([len(asked)] * isinstance(asked[0], PutOp))
+            return await super().abatch(asked)
+
+    store = LessonStore(Counting())
+    await store.write(*(observed(candidate=f"c{n}") for n in range(2_500)))
+    assert await store.forget("r1") == 2_500
+    assert Counting.sizes == [1_000, 1_000, 500] * 2
 
 
 async def test_a_run_is_forgotten_with_all_that_it_left() -> None:
@@ -84,6 +103,42 @@ async def test_a_file_that_is_no_memory_is_refused_and_left_as_it_was(tmp_path: 
         async with opened(path) as store:
             await store.read(Observation)
     assert path.read_bytes() == content
+
+
+async def test_what_fails_beside_the_memory_is_not_blamed_on_it(tmp_path: Path) -> None:
+    for error in (sqlite3.OperationalError("database or disk is full"), BrokenPipeError("stdout")):
+        with pytest.raises(type(error)):
+            async with opened(tmp_path / "lessons.db"):
+                raise error
+
+
+async def test_a_page_that_is_damaged_is_named_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "lessons.db"
+    async with opened(path) as store:
+        await store.write(*(observed(run=f"r{n}") for n in range(200)))
+    content = bytearray(path.read_bytes())
+    content[-8192:] = b"?" * 8192
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"lessons\.db: cannot be used as a memory"):
+        async with opened(path) as store:
+            await store.read(Observation)
+
+
+@pytest.mark.parametrize("said", ["UNIQUE constraint failed: store_migrations.v", "duplicate column name: expires_at"])
+async def test_who_makes_a_new_file_at_the_same_time_as_another_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    setup, faults = AsyncSqliteStore.setup, [sqlite3.DatabaseError(said)]
+
+    async def late(store: AsyncSqliteStore) -> None:
+        if faults:
+            raise faults.pop()
+        await setup(store)
+
+    monkeypatch.setattr(AsyncSqliteStore, "setup", late)
+    async with opened(tmp_path / "lessons.db") as store:
+        await store.write(observed())
+        assert await store.read(Observation) == [observed()]
 
 
 _WRITER = """

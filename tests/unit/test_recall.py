@@ -1,22 +1,33 @@
 """Whole runs that learn, and later ones that go by it."""
 
 import asyncio
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from langgraph.store.base import BaseStore
+from langgraph.store.base import BaseStore, Op, PutOp
 from langgraph.store.memory import InMemoryStore
 
 from crito.api import optimize
 from crito.errors import BadInput
+from crito.graph.preset import RECALL, Preset, Stage
 from crito.memory.lesson_store import LessonStore, opened
 from crito.memory.lessons import Observation, lessons
 from crito.memory.operator_use import OperatorUse
 from crito.memory.proven import ProvenPrompt
+from crito.memory.recipe import Recipe
+from crito.memory.signature import Signature
+from crito.prompt import Layout
+from crito.protocols import ModelReply, ModelRequest
+from crito.result import Result
 from crito.task import Budget
-from tests.toy_run import DESCRIPTION, LABELS, RULE, finished, rows, toy_model
+from crito.tools.scripted_model import ScriptedModel
+from tests.toy_run import DESCRIPTION, LABELS, RULE, agents, finished, rows, target, toy_model
+from tests.unit.test_lessons import observed
 
+SIGNATURE = Signature(kind="classification", metric="label", labels=2, input_words=5.0, language="en")
 _Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt)
 
 
@@ -49,10 +60,53 @@ def test_a_run_leaves_what_it_measured_and_no_text_of_prompt_or_data(learned: Pa
     assert not any(str(text) in told for text, _ in rows())
 
 
-def test_the_best_candidate_is_remembered_by_its_held_out_effect(learned: Path) -> None:
+def test_the_best_recipe_is_remembered_by_its_validation_effect(tmp_path: Path) -> None:
+    def answer(request: ModelRequest) -> str | ModelReply | Exception:
+        said = target(request)
+        return "billing" if said == "shipping" and "refund" in request.messages[-1].content else said
+
+    result = finished_in(tmp_path, host := InMemoryStore(), model=toy_model(answer))
+    seen = asyncio.run(LessonStore(host).read(Observation))
+    best = [o for o in seen if o.candidate == result.verdict.best]
+    gain = result.chain[-1].val_score - result.chain[0].val_score
+    assert [o.kind for o in best] == ["recipe"]
+    assert best[0].gain == pytest.approx(gain)
+    assert best[0].n != result.verdict.n  # nothing of the test examples is remembered
+
+
+def test_a_direction_is_remembered_by_what_it_added_to_the_prompt_that_it_changed(learned: Path) -> None:
     result = finished(learned / "other.db", memory="off")  # the same run, as nothing was recalled
-    best = [o for o in kept(learned, Observation) if o.candidate == result.verdict.best]
-    assert [(o.n, o.gain) for o in best] == [(result.verdict.n, result.verdict.difference)]
+    before, best = result.chain[-2:]
+    assert before.operator != "seed"
+    (seen,) = [o for o in kept(learned, Observation) if o.candidate == best.candidate]
+    assert seen.kind == "direction"
+    assert seen.gain == pytest.approx(best.val_score - before.val_score)
+    assert seen.section == "instructions"
+
+
+@pytest.mark.parametrize("said", ["say: My refund 2 is wrong", RULE, "name shipping first"])
+def test_a_direction_that_tells_what_the_users_texts_say_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    def indiscreet(request: ModelRequest) -> str | ModelReply | Exception:
+        given = agents(request)
+        return given.replace("name the rule", said) if isinstance(given, str) else given
+
+    monkeypatch.setattr("tests.toy_run.agents", indiscreet)
+    result = finished_in(tmp_path, host := InMemoryStore())
+    assert said in result.chain[-1].hypothesis
+    seen = asyncio.run(LessonStore(host).read(Observation))
+    assert {o.kind for o in seen} == {"recipe"}
+
+
+def test_a_recipe_that_a_seed_follows_in_part_is_measured_all_the_same(tmp_path: Path) -> None:
+    recipe = Recipe(instructions="kept", demos=99)
+    claim = observed(kind="recipe", recipe=recipe, label="", text=recipe.text, signature=SIGNATURE, seen=time.time())
+    asyncio.run(LessonStore(host := InMemoryStore()).write(claim))
+    result = finished_in(tmp_path, host)
+    assert [use.lesson for use in result.lessons] == [claim.lesson]
+    (lesson,) = [x for x in lessons(asyncio.run(LessonStore(host).read(Observation))) if x.id == claim.lesson]
+    assert lesson.runs == (claim.run, result.run)
 
 
 def test_operators_are_remembered_by_what_their_steps_earned(learned: Path) -> None:
@@ -91,6 +145,12 @@ def test_a_proven_prompt_is_kept_on_request_and_tried_as_a_further_seed(tmp_path
     assert second.chain[1].hypothesis == f"the best prompt of run {first.run}"
 
 
+def test_a_method_of_recall_alone_ends_where_nothing_is_known(tmp_path: Path) -> None:
+    alone = Preset(name="alone", about="Recall.", stages=(Stage(name="recall", operators=RECALL),))
+    result = finished_in(tmp_path, InMemoryStore(), preset=alone)
+    assert result.verdict.decision == "kept"
+
+
 def test_a_hosts_store_takes_the_place_of_the_file(tmp_path: Path) -> None:
     host = InMemoryStore()
     finished_in(tmp_path, host)
@@ -101,8 +161,11 @@ def test_a_hosts_store_takes_the_place_of_the_file(tmp_path: Path) -> None:
 
 def test_a_store_that_fails_costs_a_warning_and_not_the_result(tmp_path: Path) -> None:
     class Full(InMemoryStore):
-        async def aput(self, *_: Any, **__: Any) -> None:
-            raise OSError("disk full")
+        async def abatch(self, ops: Iterable[Op]) -> list[Any]:
+            asked = list(ops)
+            if any(isinstance(op, PutOp) for op in asked):
+                raise OSError("disk full")
+            return await super().abatch(asked)
 
     heard: list[Any] = []
     result = finished_in(tmp_path, Full(), heard=heard)
@@ -119,29 +182,34 @@ def test_a_damaged_memory_is_refused_before_anything_is_written(tmp_path: Path) 
 
 
 def test_bad_advice_must_win_like_any_other_and_does_not(tmp_path: Path) -> None:
-    finished(tmp_path / "crito.db", memory="project")
-    poisoned = [
-        o.model_copy(update={"gain": -o.gain, "low": -o.high, "high": -o.low, "run": f"bad{number}"})
-        for o in kept(tmp_path, Observation)
-        for number in range(9)
-    ]
-
-    async def poison() -> None:
-        async with opened(tmp_path / "lessons.db") as store:
-            await store.write(*poisoned)
-
-    asyncio.run(poison())
-    honest = finished(tmp_path / "a.db", memory="off", seed=1)
-    misled = finished(tmp_path / "crito.db", memory="project", seed=1)
+    host = InMemoryStore()
+    bad = [Recipe(instructions="kept", layout=Layout(style=style)) for style in ("json", "xml", "markdown")]
+    fields: dict[str, Any] = {"kind": "recipe", "label": "", "signature": SIGNATURE, "model": "scripted/toy"}
+    sure = {"gain": 0.9, "low": 0.8, "high": 1.0, "n": 1_000_000, "seen": time.time()}
+    claims = [observed(**fields, **sure, text=recipe.text, recipe=recipe) for recipe in bad]
+    asyncio.run(LessonStore(host).write(*claims))
+    honest = finished_in(tmp_path, InMemoryStore())
+    misled = finished_in(tmp_path, host)
+    assert {use.lesson for use in misled.lessons} == {claim.lesson for claim in claims}
+    assert all(use.expected > 0.7 and use.gain == 0.0 and use.outcome != "accepted" for use in misled.lessons)
     assert misled.verdict.best_score >= honest.verdict.best_score - 0.1
+    known = lessons(asyncio.run(LessonStore(host).read(Observation)))
+    assert all(lesson.refuted == 1 for lesson in known if lesson.id in {claim.lesson for claim in claims})
 
 
-def finished_in(folder: Path, store: BaseStore, heard: list[Any] | None = None) -> Any:
+def finished_in(
+    folder: Path,
+    store: BaseStore,
+    heard: list[Any] | None = None,
+    model: ScriptedModel | None = None,
+    preset: Preset | None = None,
+) -> Result:
     """A run with a store of the host."""
     return optimize(
         DESCRIPTION,
         rows(),
-        model=toy_model(),
+        model=model or toy_model(),
+        preset=preset,
         labels=LABELS,
         budget=Budget(calls=300),
         store=store,

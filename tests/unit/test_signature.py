@@ -53,3 +53,7 @@ def test_a_signature_is_read_off_the_task_and_holds_no_text_of_it() -> None:
 )
 def test_the_kind_follows_from_the_examples(fields: dict[str, Any], kind: str) -> None:
     assert kind_of(make_task(**fields)) == kind
+
+
+def test_what_a_metric_is_given_is_no_part_of_the_signature() -> None:
+    assert signature_of(make_task(metric="judge:polite, and never names our customer")).metric == "judge"
