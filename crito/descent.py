@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import networkx as nx
-import sqlalchemy as sa
 
-from crito.errors import BadInput
 from crito.memory.archive import Archive
 from crito.memory.attempts import Attempts
 from crito.memory.credit import Credit, credited
 from crito.memory.lineage import lineage
-from crito.place import db_option
 from crito.records import candidate_id
 from crito.result import Result
-from crito.runs import status_of
+from crito.runs import row_of, status_of
 from crito.task import Task
-from crito.tools.database import Database, runs
+from crito.tools.database import Database
 
 
 class Descent(NamedTuple):
@@ -56,11 +53,9 @@ def read_descent(database: Database, run: str) -> Descent:
     Raises:
         BadInput: There is no run of that id.
     """
-    found = database.read(sa.select(runs).where(runs.c.id == run))
-    if not found:
-        raise BadInput(f"{database.path}: there is no run {run!r}; see: crito runs{db_option(database.path)}")
-    task = Task.model_validate_json(found[0].task)
-    verdict = Result.model_validate_json(found[0].result).verdict if found[0].result else None
+    row = row_of(database, run)
+    task = Task.model_validate_json(row.task)
+    verdict = Result.model_validate_json(row.result).verdict if row.result else None
     archive, attempts = Archive(database, run, task.scoring), Attempts(database, run).all()
     seed = candidate_id(task.prompts)
     leaders = [seed, *(attempt.candidate for attempt in attempts if attempt.incumbent)]
@@ -77,7 +72,7 @@ def read_descent(database: Database, run: str) -> Descent:
         run=run,
         name=task.name,
         model=task.model,
-        status=status_of(database, run, found[0].status),
+        status=status_of(database, run, row.status),
         seed=seed,
         best=best,
         credits=credited(best, seed, archive, (*task.splits.val, *task.splits.train)) if best != seed else (),

@@ -87,10 +87,26 @@ def find(database: Database, name: str) -> RunSummary:
     rows = database.read(query)
     exact = [row for row in rows if row.id == name]
     if not rows or not name:
-        raise BadInput(f"{database.path}: there is no run {name!r}; see: crito runs{db_option(database.path)}")
+        raise _unknown(database, name)
     if len(rows) > 1 and not exact and name != "latest":
         raise BadInput(f"run {name!r} may mean {_listed([row.id for row in rows])}; give more of its id")
     return _summary(database, (exact or rows)[0])
+
+
+def row_of(database: Database, run: str) -> sa.Row[Any]:
+    """All that is written down of the run of exactly this id.
+
+    Raises:
+        BadInput: There is none.
+    """
+    rows = database.read(sa.select(runs).where(runs.c.id == run))
+    if not rows:
+        raise _unknown(database, run)
+    return rows[0]
+
+
+def _unknown(database: Database, run: str) -> BadInput:
+    return BadInput(f"{database.path}: there is no run {run!r}; see: crito runs{db_option(database.path)}")
 
 
 _PAID = (

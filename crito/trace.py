@@ -12,15 +12,13 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 
 from crito.calls import Call, Cost, Span, by_role, cost_of, read_calls, read_outcomes, read_spans
-from crito.errors import BadInput
 from crito.memory.attempts import Attempt, Attempts
 from crito.memory.clusters import Cluster, Moment, followed
-from crito.place import db_option
 from crito.records import Candidate, Outcome, Verdict, candidate_id
 from crito.result import Result
-from crito.runs import status_of
+from crito.runs import row_of, status_of
 from crito.task import Task
-from crito.tools.database import Database, candidates, runs
+from crito.tools.database import Database, candidates
 from crito.tools.likelihood import calibrated_outcome, calibration
 
 _AGENT = "invoke_agent "
@@ -142,11 +140,9 @@ def read_trace(database: Database, run: str) -> Trace:
     Raises:
         BadInput: There is no run of that id.
     """
-    found = database.read(sa.select(runs).where(runs.c.id == run))
-    if not found:
-        raise BadInput(f"{database.path}: there is no run {run!r}; see: crito runs{db_option(database.path)}")
-    task = Task.model_validate_json(found[0].task)
-    result = Result.model_validate_json(found[0].result) if found[0].result else None
+    row = row_of(database, run)
+    task = Task.model_validate_json(row.task)
+    result = Result.model_validate_json(row.result) if row.result else None
     paid = read_calls(database, run)
     tried = Attempts(database, run).all()
     results: dict[str, list[Outcome]] = defaultdict(list)
@@ -162,7 +158,7 @@ def read_trace(database: Database, run: str) -> Trace:
         run=run,
         name=task.name,
         model=task.model,
-        status=status_of(database, run, found[0].status),
+        status=status_of(database, run, row.status),
         seed=seed,
         clusters=failures[None],
         rounds=_rounds(read_spans(database, run), proposals, paid, failures),

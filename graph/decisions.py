@@ -20,7 +20,6 @@ from crito.graph.state import RunState
 from crito.memory.attempts import Attempt, Fate
 from crito.memory.selection import costs, survivors
 from crito.records import Plan
-from crito.tools.stats import noise
 
 _FADING = 0.5
 """What is left, a round later, of the most that a step has earned."""
@@ -134,23 +133,31 @@ def tokens_per_use(deps: Deps, candidate: str) -> float:
 
 
 async def _answer_again(deps: Deps, state: RunState) -> None:
-    """Where answers waver, the incumbent and who is ahead of it answer once more: who won by luck loses it again."""
-    ahead = [c for c in state["alive"] if better(deps.archive.differences(c, state["incumbent"], deps.val))]
-    if deps.task.repeats < 2 or not ahead:
+    """Where answers waver, the incumbent and who is ahead of it answer once more: who won by luck loses it again.
+
+    Who is ahead is told from first answers alone, so that a round that is run again after a crash asks the same.
+    """
+    if deps.task.repeats < 2:
         return
+    first = {c: _first_scores(deps, c) for c in (state["incumbent"], *state["alive"])}
+    mine = first[state["incumbent"]]
+    ahead = [c for c in state["alive"] if better([s - mine[e] for e, s in first[c].items() if e in mine])]
     try:
-        for candidate in (state["incumbent"], *ahead):
+        for candidate in (state["incumbent"], *ahead) if ahead else ():
             await deps.evaluator.evaluate(deps.archive.candidate(candidate), deps.val, sample=1)
     except BudgetExhausted:
         return  # the first answers stand, with as much noise as is known
 
 
+def _first_scores(deps: Deps, candidate: str) -> dict[str, float]:
+    found = (deps.archive.outcome(candidate, example.id) for example in deps.val)
+    return {outcome.example: outcome.score.value for outcome in found if outcome and outcome.score}
+
+
 def _wavering(deps: Deps, candidate: str) -> float:
-    """Variance of a candidate's score on one example that its repeated answers show; 0 where it was asked once."""
-    rows = deps.archive.repeats(candidate, deps.val)
-    if not any(len(row) > 1 for row in rows):
-        return 0.0
-    return noise(rows) / mean(len(row) for row in rows if row)
+    """Variance of a candidate's mean score on one example that its repeated answers show; 0 where it was asked once."""
+    answers = [len(row) for row in deps.archive.repeats(candidate, deps.val) if row]
+    return (deps.archive.noise(candidate, deps.val) or 0.0) / mean(answers or [1])
 
 
 def _accepted(deps: Deps, state: RunState, stage: Stage) -> list[str]:

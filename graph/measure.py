@@ -25,7 +25,7 @@ from crito.tools.likelihood import calibrated_outcome
 from crito.tools.limits import check_reach
 from crito.tools.meter import Spend
 from crito.tools.metrics import try_metric
-from crito.tools.stats import mean_interval, noise
+from crito.tools.stats import mean_interval
 
 
 async def measure(
@@ -109,7 +109,6 @@ def _evaluation(
     deps: Deps, model: str, examples: Sequence[Example], raw: Sequence[Outcome], divisors: Mapping[str, float]
 ) -> Evaluation:
     task, by_id = deps.task, {example.id: example for example in examples}
-    rows = deps.archive.repeats(deps.seed, examples)
     scores = _known(deps.archive.values(deps.seed, examples, divisors=divisors))
     outcomes = [calibrated_outcome(outcome, by_id[outcome.example], divisors) for outcome in raw]
     counted = confusions(outcomes, by_id, task) if task.labels else {}
@@ -120,7 +119,7 @@ def _evaluation(
         interval=mean_interval(scores),
         n=len(scores),
         failed=sum(outcome.score is None for outcome in outcomes),
-        noise=noise(rows) if any(len(row) > 1 for row in rows) else None,
+        noise=deps.archive.noise(deps.seed, examples),
         failures={label: len(ids) for label, ids in clusters(outcomes, by_id, task).items()},
         confusions=tuple((e, g, n) for (e, g), n in sorted(counted.items(), key=lambda kv: -kv[1]) if e != g),
     )

@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
+from crito.graph.preset import RECALL
 from crito.graph.state import RunState
 from crito.memory.attempts import Attempt
 from crito.memory.lessons import Observation, Recollection, lessons
@@ -26,14 +27,14 @@ _RECIPES, _DIRECTIONS, _PROMPTS = 4, 3, 2
 
 
 async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
-    """Look up what helped on tasks like this one; nothing where memory is off.
+    """Look up what helped on tasks like this one; nothing where memory is off, or the preset has no use for it.
 
     Raises:
         BadInput: The memory is damaged or from another version.
     """
     del state
     deps = runtime.context
-    if deps.lessons is None:
+    if deps.lessons is None or not any(stage.operators == RECALL for stage in deps.preset.stages):
         return {"recalled": Recalled().model_dump(mode="json")}
     with deps.tracer.span("execute_tool", "recall", round=0) as span:
         signature = await asyncio.to_thread(signature_of, deps.task)

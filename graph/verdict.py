@@ -11,7 +11,7 @@ from crito.graph.deps import Deps
 from crito.graph.state import RunState
 from crito.records import Candidate, Outcome, Verdict
 from crito.task import Example
-from crito.tools.stats import bootstrap_interval, noise, paired_test
+from crito.tools.stats import bootstrap_interval, paired_test
 
 _LEVEL = 0.05
 _BLOCK = 50
@@ -83,7 +83,7 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example], *, ca
         difference=mean,
         interval=(0.0, 0.0) if same or not n else bootstrap_interval(differences),
         p_value=p_value,
-        noise=_noise(deps, best, examples),
+        noise=deps.archive.noise(best, examples),
         n=n,
         failed=len(examples) - n - unasked,
         unasked=unasked,
@@ -91,11 +91,6 @@ def compare(deps: Deps, seed: str, best: str, examples: Sequence[Example], *, ca
         usd_per_use=(_usd(deps, [m for m, _ in pairs if m]), _usd(deps, [t for _, t in pairs if t])),
         reason=reason,
     )
-
-
-def _noise(deps: Deps, candidate: str, examples: Sequence[Example]) -> float | None:
-    rows = deps.archive.repeats(candidate, examples)
-    return noise(rows) if any(len(row) > 1 for row in rows) else None
 
 
 def decision(difference: float, p_value: float, n: int, *, same: bool) -> tuple[str, str]:

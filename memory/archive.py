@@ -15,6 +15,7 @@ from crito.records import Candidate, Outcome
 from crito.task import Example, Scoring
 from crito.tools.database import Database, candidates, outcomes
 from crito.tools.likelihood import calibrated_outcome, calibration, right_label
+from crito.tools.stats import noise
 
 
 class Archive:
@@ -134,6 +135,11 @@ class Archive:
         """Scores of the repeated answers, one row per example; empty where nothing was answered."""
         found = (self._outcomes.get((candidate_id, example.id), {}) for example in examples)
         return [[o.score.value for _, o in sorted(samples.items()) if o.score] for samples in found]
+
+    def noise(self, candidate_id: str, examples: Sequence[Example]) -> float | None:
+        """Variance of one answer's score around its example's mean; None where each was answered once."""
+        rows = self.repeats(candidate_id, examples)
+        return noise(rows) if any(len(row) > 1 for row in rows) else None
 
     def mean(self, candidate_id: str, examples: Sequence[Example]) -> float:
         """Mean score over the examples that were answered; 0 where none was."""

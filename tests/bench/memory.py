@@ -46,9 +46,9 @@ class Curve:
         if event["event"] == "best":
             self.points.append((self.calls, float(event["score"])))
 
-    def reached(self, level: float) -> int:
-        """Calls until the incumbent had this score; all of them where it never had."""
-        return next((calls for calls, score in self.points if score >= level), self.calls)
+    def reached(self, level: float, budget: int) -> int:
+        """Calls until the incumbent had this score; the whole budget where it never had, however soon it gave up."""
+        return next((calls for calls, score in self.points if score >= level), budget)
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
                 others = [Path(place) / other for other in options.tasks if other != name]
                 warmed = Path(place) / f"{name}-warm"
                 asyncio.run(_carried(others, warmed, poison=options.poison))
-                made.append(_compared(name, seed, cold[name], _searched(task, warmed)))
+                made.append(_compared(name, seed, cold[name], _searched(task, warmed), options.calls))
                 print(json.dumps(made[-1]), flush=True)
     print(table(made), file=sys.stderr)
 
@@ -120,15 +120,19 @@ async def _carried(others: Sequence[Path], folder: Path, *, poison: bool) -> Non
 
 
 def _compared(
-    task: str, seed: int, cold: tuple[Curve, float, tuple[Any, ...]], warm: tuple[Curve, float, tuple[Any, ...]]
+    task: str,
+    seed: int,
+    cold: tuple[Curve, float, tuple[Any, ...]],
+    warm: tuple[Curve, float, tuple[Any, ...]],
+    budget: int,
 ) -> dict[str, Any]:
     level = _SHARE * cold[0].points[-1][1]
     return {
         "task": task,
         "seed": seed,
         "level": level,
-        "calls_empty": cold[0].reached(level),
-        "calls_warm": warm[0].reached(level),
+        "calls_empty": cold[0].reached(level, budget),
+        "calls_warm": warm[0].reached(level, budget),
         "all_empty": cold[0].calls,
         "all_warm": warm[0].calls,
         "test_empty": cold[1],

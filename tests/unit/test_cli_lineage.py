@@ -10,19 +10,13 @@ from crito.memory.attempts import Attempt, Attempts
 from crito.result import Result
 from crito.tools.database import Database
 from tests.builders import SEED, crito, make_candidate, make_outcome, make_task, refused
-from tests.toy_run import RULE, finished
+from tests.toy_run import RULE
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    database = tmp_path_factory.mktemp("done") / "crito.db"
-    return database, finished(database)
 
 
 def begun(path: Path, *, candidates: bool = True) -> None:

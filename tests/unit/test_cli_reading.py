@@ -11,19 +11,13 @@ from crito.result import Result
 from crito.tools.database import Database
 from crito.tools.run_lock import run_lock
 from tests.builders import crito, refused
-from tests.toy_run import finished, task_folder, toy_model
+from tests.toy_run import task_folder, toy_model
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    database = tmp_path_factory.mktemp("done") / "crito.db"
-    return database, finished(database)
 
 
 def test_output_writes_the_prompt_in_the_form_that_its_name_asks_for(done: tuple[Path, Result]) -> None:

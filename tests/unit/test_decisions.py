@@ -280,40 +280,6 @@ async def test_equal_is_not_better(tmp_path: Path) -> None:
     assert (update["incumbent"], update["stale"]) == (deps.seed, 2)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "accepted"),
-    [
-        (0.75, 0.75, True),
-        (0.75, 0.65, True),
-        (0.75, 0.25, False),  # no better on both answers together
-        (1.0, 0.1, False),  # better, by less than answers that waver so much
-    ],
-)
-async def test_where_answers_waver_who_is_ahead_must_stay_so(
-    tmp_path: Path, first: float, second: float, accepted: bool
-) -> None:
-    async with make_deps(tmp_path, repeats=2) as deps:
-        ahead = await raced(deps, "Ahead.", first)
-        state = await state_of(deps, STEPS[0], proposals={ahead.id: 0}, alive=[ahead.id])
-        first_answers = [deps.archive.outcome(deps.seed, e.id) for e in deps.val]
-        again = [*first_answers, *(make_outcome(ahead.id, e, second) for e in deps.val)]
-        await deps.archive.record(o.model_copy(update={"sample": 1}) for o in again if o is not None)
-        update = await remember(state, Runtime(context=deps))
-    assert update["incumbent"] == (ahead.id if accepted else deps.seed)
-
-
-@pytest.mark.parametrize(("repeats", "score", "again"), [(1, 1.0, False), (2, 1.0, True), (2, 0.25, False)])
-async def test_only_who_is_ahead_and_may_waver_answers_again(
-    tmp_path: Path, repeats: int, score: float, again: bool
-) -> None:
-    async with make_deps(tmp_path, repeats=repeats) as deps:
-        raced_one = await raced(deps, "Raced.", score)
-        state = await state_of(deps, STEPS[0], proposals={raced_one.id: 0}, alive=[raced_one.id])
-        await remember(state, Runtime(context=deps))
-        asked = [deps.archive.outcome(c, deps.val[0].id, 1) is not None for c in (deps.seed, raced_one.id)]
-    assert asked == [again, again]
-
-
 async def test_to_become_cheaper_equal_is_enough_and_the_cheapest_wins(tmp_path: Path) -> None:
     async with make_deps(tmp_path) as deps:
         given = {at: float(at % 2) for at in range(len(deps.val))}
