@@ -17,6 +17,7 @@ from crito.tools.logs import logger
 from crito.tools.splits import MINIMUM, MOST_STRATA, SHARES, join
 
 _PROMPT_FILE = re.compile(r"\S[^\n]*\.(txt|md|ya?ml)")
+_MESSAGES_FILE = re.compile(r"\S+\.json")
 _ATOM = re.compile(r"([^\[\].]+)\[(\d+)\]")
 _OUTPUT_NAMES = (
     *("label", "labels", "output", "answer", "expected", "target", "gold", "solution", "result", "response"),
@@ -39,7 +40,7 @@ def load_task(path: Path, *, overrides: Mapping[str, object] | None = None, allo
     spec = parse_task_file(read_text(path), place, overrides)
     parts = _load(spec, folder, place)
     name = spec.name or path.resolve().parent.name
-    return _checked(spec, name, _prompt_of(spec, folder), parts, place, allow_few=allow_few)
+    return _checked(spec, name, _prompt_of(spec, folder, place), parts, place, allow_few=allow_few)
 
 
 def build_task(
@@ -226,8 +227,11 @@ def _labels(
     return spec.labels
 
 
-def _prompt_of(spec: TaskFile, folder: Path) -> Prompt:
+def _prompt_of(spec: TaskFile, folder: Path, place: str) -> Prompt:
     written = spec.prompt
+    if isinstance(written, str) and _MESSAGES_FILE.fullmatch(written):
+        cure = "name a .txt, .md or .yaml file; --output best.yaml writes every part of a prompt"
+        raise BadInput(f"{place}: prompt: {written} cannot be read as a prompt; {cure}")
     if not isinstance(written, str) or not _PROMPT_FILE.fullmatch(written):
         return _prompt_from(written, spec)
     file = folder / written

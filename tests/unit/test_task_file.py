@@ -155,6 +155,7 @@ def test_given_files_are_the_splits_and_val_is_carved(tmp_path: Path) -> None:
     ("more", "message"),
     [
         ("prompt: 'Route {text}'", "TASK.yaml: prompt: placeholder {text} is not among the inputs: message"),
+        ("prompt: best.json", "TASK.yaml: prompt: best.json cannot be read as a prompt"),
         ("prompt: {template: Go}", "TASK.yaml: prompt: input 'message' has no placeholder; add {message}"),
         ("prompt: {sections: {task: 'Route {message}'}}", "TASK.yaml: prompt: section 'task' holds {message}"),
         (
