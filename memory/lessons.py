@@ -10,6 +10,8 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Sequence
+from functools import cached_property
+from statistics import fmean
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -23,12 +25,11 @@ from crito.memory.signature import Name, OneLine, Signature, Signatures
 _DOUBT = 16.0
 """Examples' worth of doubt: the gain of a lesson is pulled towards none."""
 _OTHER_MODEL = 0.5
-"""What an observation with another model counts."""
+"""What a run with another model counts."""
 _HALF_LIFE = 90 * 86_400.0
-"""Seconds after which an observation that was not confirmed since counts half."""
+"""Seconds after which a run that was not confirmed since counts half."""
 _MOST = 100
-"""Examples that one observation counts at most, so that a few runs can refute any claim."""
-_Z = 1.96
+"""Examples that one run counts at most, so that a few runs can refute any claim."""
 _Id = Annotated[Name, Field(min_length=1)]
 
 
@@ -106,37 +107,54 @@ class Lesson(BaseModel):
         recipe = self.latest.recipe
         return recipe.text if recipe else self.latest.text
 
+    @cached_property
+    def effects(self) -> tuple[Observation, ...]:
+        """One observation for each run: what it saw on several candidates, averaged."""
+        by_run: dict[str, list[Observation]] = {}
+        for observation in self.observations:
+            by_run.setdefault(observation.run, []).append(observation)
+        return tuple(_averaged(of_run) for of_run in by_run.values())
+
     @property
     def n(self) -> int:
-        """Examples of all observations together."""
-        return sum(o.n for o in self.observations)
+        """Examples of all runs together."""
+        return sum(effect.n for effect in self.effects)
 
     @property
     def gain(self) -> float:
         """Mean gain per example."""
-        return sum(o.n * o.gain for o in self.observations) / self.n
+        return sum(effect.n * effect.gain for effect in self.effects) / self.n
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the gain, from those of the observations: their errors add up as independent ones do."""
-        errors = [o.n * (o.high - o.low) / (2 * _Z) for o in self.observations]
-        half = _Z * math.sqrt(sum(error**2 for error in errors)) / self.n
+        """95 % interval of the gain, from those of the runs: their errors add up as independent ones do."""
+        halves = (effect.n * (effect.high - effect.low) / 2 for effect in self.effects)
+        half = math.hypot(*halves) / self.n
         return max(-1.0, self.gain - half), min(1.0, self.gain + half)
 
     @property
     def confirmed(self) -> int:
-        """Observations whose interval lies above zero."""
-        return sum(o.low > 0 for o in self.observations)
+        """Runs whose interval lies above zero."""
+        return sum(effect.low > 0 for effect in self.effects)
 
     @property
     def refuted(self) -> int:
-        """Observations without a gain."""
-        return sum(o.gain <= 0 for o in self.observations)
+        """Runs without a gain."""
+        return sum(effect.gain <= 0 for effect in self.effects)
 
     @property
     def runs(self) -> tuple[str, ...]:
         """The runs that it was measured in."""
-        return tuple(dict.fromkeys(o.run for o in self.observations))
+        return tuple(effect.run for effect in self.effects)
+
+
+def _averaged(of_run: Sequence[Observation]) -> Observation:
+    """A run as one observation: its candidates share their examples, so they count once and err as one."""
+    if len(of_run) == 1:
+        return of_run[0]
+    weights = [o.n for o in of_run]
+    means = {name: fmean((getattr(o, name) for o in of_run), weights) for name in ("gain", "low", "high")}
+    return of_run[-1].model_copy(update={"n": max(weights), **means})
 
 
 def lessons(observations: Iterable[Observation]) -> list[Lesson]:
@@ -159,18 +177,18 @@ class Recollection:
         self._known = list(known)
         self._kind = np.array([lesson.latest.kind for lesson in known])
         self._words = Bm25([f"{lesson.latest.label} {lesson.text}" for lesson in known])
-        rows = [(at, observation) for at, lesson in enumerate(known) for observation in lesson.observations]
+        rows = [(at, effect) for at, lesson in enumerate(known) for effect in lesson.effects]
         self._lesson = np.array([at for at, _ in rows], dtype=np.intp)
         self._n, self._gain, self._seen = (
-            np.array([getattr(o, name) for _, o in rows], dtype=np.float64) for name in ("n", "gain", "seen")
+            np.array([getattr(e, name) for _, e in rows], dtype=np.float64) for name in ("n", "gain", "seen")
         )
-        self._model = np.array([o.model for _, o in rows])
-        self._signatures = Signatures([o.signature for _, o in rows])
+        self._model = np.array([e.model for _, e in rows])
+        self._signatures = Signatures([e.signature for _, e in rows])
 
     def worth(self, signature: Signature, model: str, *, now: float) -> NDArray[np.float64]:
         """The gain to be expected of each lesson on a task, pulled towards none where little is known.
 
-        The mean of the observed gains, each weighted by its examples (100 at most), the square of the tasks' likeness,
+        The mean of the runs' gains, each weighted by its examples (100 at most), the square of the tasks' likeness,
         half for another model, and half for every 90 days that it is away from now, in the past or, by a wrong clock,
         in the future; 16 examples without a gain are added. So it shrinks with refutations and with disuse.
 

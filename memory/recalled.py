@@ -19,9 +19,9 @@ class Advice(BaseModel):
         expected: Gain to be expected on this task.
         gain: Mean gain that was observed.
         interval: 95 % interval of it.
-        n: Examples of all observations.
+        n: Examples of all runs.
         runs: Runs that observed it.
-        refuted: Observations without a gain.
+        refuted: Runs without a gain.
     """
 
     model_config = ConfigDict(frozen=True)

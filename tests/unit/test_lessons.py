@@ -62,6 +62,22 @@ def test_effects_are_pooled_by_their_examples() -> None:
     assert lesson.interval == pytest.approx((lesson.gain - half, lesson.gain + half))
 
 
+def test_candidates_of_one_run_share_their_examples_and_count_as_one() -> None:
+    shared = [observed(candidate=f"c{n}") for n in range(4)]
+    one = Lesson(id="x", observations=(*shared, observed(candidate="c5", n=16, gain=-0.2, low=-0.4, high=0.0)))
+    assert (one.n, one.confirmed, one.refuted) == (48, 1, 0)
+    assert one.gain == pytest.approx((4 * 48 * 0.2 - 16 * 0.2) / (4 * 48 + 16))
+    half = (4 * 48 * 0.1 + 16 * 0.2) / (4 * 48 + 16)
+    assert one.interval == pytest.approx((one.gain - half, one.gain + half))
+    assert worth(*shared) == pytest.approx(worth(observed()))
+
+
+def test_a_run_refutes_by_the_mean_of_its_candidates() -> None:
+    up, down = observed(candidate="c1"), observed(candidate="c2", gain=-0.3, low=-0.4, high=-0.2)
+    both = Lesson(id="x", observations=(up, down))
+    assert (both.confirmed, both.refuted) == (0, 1)
+
+
 def test_little_evidence_promises_little() -> None:
     assert worth(observed()) == pytest.approx(0.2 * 48 / 64)
     assert worth(observed(n=8)) == pytest.approx(0.2 * 8 / 24)
