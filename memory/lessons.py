@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crito.memory.bm25 import Bm25
 from crito.memory.recipe import Recipe
-from crito.memory.signature import Name, OneLine, Signature, Signatures
+from crito.memory.signature import ALIKE, Name, OneLine, Signature, Signatures
 
 _DOUBT = 16.0
 """Examples' worth of doubt: the gain of a lesson is pulled towards none."""
@@ -30,6 +30,8 @@ _HALF_LIFE = 90 * 86_400.0
 """Seconds after which a run that was not confirmed since counts half."""
 _MOST = 100
 """Examples that one run counts at most, so that a few runs can refute any claim."""
+_REFUTED = 2
+"""Runs of like tasks without a gain from which a lesson that had fewer with one promises nothing."""
 _Id = Annotated[Name, Field(min_length=1)]
 
 
@@ -166,6 +168,15 @@ def lessons(observations: Iterable[Observation]) -> list[Lesson]:
     return sorted(found, key=lambda lesson: (lesson.latest.seen, lesson.id))
 
 
+def _beside_the_usual(effects: Sequence[Observation], gains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The gains, those of recipes less the mean gain of the run's other recipes where that is above none."""
+    recipe = np.array([effect.kind == "recipe" for effect in effects], dtype=np.float64)
+    run = np.unique([effect.run for effect in effects], return_inverse=True)[1]
+    others = np.bincount(run, recipe)[run] - 1
+    usual = (np.bincount(run, recipe * gains)[run] - gains) / np.maximum(others, 1)
+    return gains - recipe * np.maximum(usual, 0.0)
+
+
 class Recollection:
     """Lessons that can be asked for what helps with a task.
 
@@ -179,14 +190,19 @@ class Recollection:
         self._words = Bm25([f"{lesson.latest.label} {lesson.text}" for lesson in known])
         rows = [(at, effect) for at, lesson in enumerate(known) for effect in lesson.effects]
         self._lesson = np.array([at for at, _ in rows], dtype=np.intp)
-        self._n, self._gain, self._seen = (
+        self._n, gains, self._seen = (
             np.array([getattr(e, name) for _, e in rows], dtype=np.float64) for name in ("n", "gain", "seen")
         )
+        self._gain = _beside_the_usual([e for _, e in rows], gains)
         self._model = np.array([e.model for _, e in rows])
         self._signatures = Signatures([e.signature for _, e in rows])
 
     def worth(self, signature: Signature, model: str, *, now: float) -> NDArray[np.float64]:
         """The gain to be expected of each lesson on a task, pulled towards none where little is known.
+
+        Of a recipe it is the gain over what is usual: nearly every recipe beats a bad seed, so what speaks for one is
+        that it was better than the other recipes of its run, and than the seed. A lesson that was not in two runs of
+        like tasks, and in more of them than it was, promises none, however large its first claim.
 
         The mean of the runs' gains, each weighted by its examples (100 at most), the square of the tasks' likeness,
         half for another model, and half for every 90 days that it is away from now, in the past or, by a wrong clock,
@@ -199,11 +215,15 @@ class Recollection:
         """
         age = np.abs(now - self._seen)
         known = np.where(self._model == model, 1.0, _OTHER_MODEL)
-        counted = np.minimum(self._n, _MOST)
-        weights = counted * self._signatures.likeness(signature) ** 2 * known * 0.5 ** (age / _HALF_LIFE)
-        total = len(self._known)
-        gains = np.bincount(self._lesson, weights * self._gain, minlength=total)
-        return np.asarray(gains / (np.bincount(self._lesson, weights, minlength=total) + _DOUBT))
+        alike = self._signatures.likeness(signature)
+        weights = np.minimum(self._n, _MOST) * alike**2 * known * 0.5 ** (age / _HALF_LIFE)
+        found = self._summed(weights * self._gain) / (self._summed(weights) + _DOUBT)
+        won, lost = (self._summed((alike >= ALIKE) & side) for side in (self._gain > 0, self._gain <= 0))
+        return np.where((lost >= _REFUTED) & (lost > won), np.minimum(found, 0.0), found)
+
+    def _summed(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
+        """The sum over each lesson's runs."""
+        return np.bincount(self._lesson, values, minlength=len(self._known)).astype(np.float64)
 
     def best(
         self,

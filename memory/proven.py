@@ -6,12 +6,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crito.memory.signature import Signature, Signatures
+from crito.memory.signature import ALIKE, Signature, Signatures
 from crito.prompt import Prompt
 from crito.task import Task
-
-_ALIKE = 0.8
-"""Likeness of the tasks from which a prompt of one is tried on the other."""
 
 
 class ProvenPrompt(BaseModel):
@@ -52,5 +49,5 @@ def fitting(
     """Prompts of near tasks with the same inputs and labels, the likeliest to help first, with the tasks' likeness."""
     same = [p for p in proven if p.inputs == task.inputs and set(p.labels) == set(task.labels)]
     alike = Signatures([p.signature for p in same]).likeness(signature) if same else ()
-    near = [(p, float(a)) for p, a in zip(same, alike, strict=True) if a >= _ALIKE]
+    near = [(p, float(a)) for p, a in zip(same, alike, strict=True) if a >= ALIKE]
     return sorted(near, key=lambda pair: (-pair[1] * pair[0].gain, pair[0].run))[:count]

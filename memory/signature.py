@@ -15,6 +15,8 @@ from crito.records import TaskKind
 from crito.task import Task
 from crito.tools.metrics import parse
 
+ALIKE = 0.8
+"""Likeness from which two tasks count as like ones, where that is asked with yes or no."""
 _COPIED = 0.8
 """Share of the answers that stand in their inputs from which a task is an extraction."""
 _SHORT = 60

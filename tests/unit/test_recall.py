@@ -186,7 +186,7 @@ def test_bad_advice_must_win_like_any_other_and_does_not(tmp_path: Path) -> None
     bad = [Recipe(instructions="kept", layout=Layout(style=style)) for style in ("json", "xml", "markdown")]
     fields: dict[str, Any] = {"kind": "recipe", "label": "", "signature": SIGNATURE, "model": "scripted/toy"}
     sure = {"gain": 0.9, "low": 0.8, "high": 1.0, "n": 1_000_000, "seen": time.time()}
-    claims = [observed(**fields, **sure, text=recipe.text, recipe=recipe) for recipe in bad]
+    claims = [observed(**fields, **sure, text=r.text, recipe=r, run=f"r{n}") for n, r in enumerate(bad)]
     asyncio.run(LessonStore(host).write(*claims))
     honest = finished_in(tmp_path, InMemoryStore())
     misled = finished_in(tmp_path, host)
