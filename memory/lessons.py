@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crito.memory.bm25 import Bm25
 from crito.memory.recipe import Recipe
-from crito.memory.signature import ALIKE, Name, OneLine, Signature, Signatures
+from crito.memory.signature import ALIKE, Name, OneLine, Signature, Signatures, TargetName
+from crito.tools.redaction import public_name
 
 _DOUBT = 16.0
 """Examples' worth of doubt: the gain of a lesson is pulled towards none."""
@@ -63,7 +64,7 @@ class Observation(BaseModel):
     section: Name = ""
     recipe: Recipe | None = None
     signature: Signature
-    model: Name
+    model: TargetName
     operator: Name
     n: int = Field(gt=0, le=1_000_000)
     gain: float = Field(ge=-1, le=1)
@@ -214,7 +215,7 @@ class Recollection:
             now: Seconds since 1970.
         """
         age = np.abs(now - self._seen)
-        known = np.where(self._model == model, 1.0, _OTHER_MODEL)
+        known = np.where(self._model == public_name(model), 1.0, _OTHER_MODEL)
         alike = self._signatures.likeness(signature)
         weights = np.minimum(self._n, _MOST) * alike**2 * known * 0.5 ** (age / _HALF_LIFE)
         found = self._summed(weights * self._gain) / (self._summed(weights) + _DOUBT)

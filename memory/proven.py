@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crito.memory.signature import ALIKE, Signature, Signatures
+from crito.memory.signature import ALIKE, Signature, Signatures, TargetName
 from crito.prompt import Prompt
 from crito.task import Task
 
@@ -29,7 +29,7 @@ class ProvenPrompt(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     run: str = Field(min_length=1)
     signature: Signature
-    model: str
+    model: TargetName
     inputs: tuple[str, ...]
     labels: tuple[str, ...]
     prompt: Prompt

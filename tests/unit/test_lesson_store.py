@@ -33,6 +33,12 @@ async def test_what_was_written_is_read_back_from_the_file(tmp_path: Path) -> No
         assert await store.read(ProvenPrompt) == [PROVEN]
 
 
+def test_no_record_has_a_key_of_a_models_address() -> None:
+    keyed = {"model": "endpoint/http://me:sesame@host/v1?key=sesame#m"}
+    records = [type(r).model_validate({**r.model_dump(), **keyed}) for r in (observed(), USE, PROVEN)]
+    assert {record.model for record in records} == {"endpoint/http://host/v1#m"}
+
+
 async def test_written_twice_is_written_once() -> None:
     store = LessonStore(InMemoryStore())
     await store.write(observed())

@@ -92,6 +92,11 @@ def test_refutation_other_models_other_tasks_and_disuse_shrink_what_it_promises(
     assert 0 < worth(observed(signature=OTHER)) < whole / 4
 
 
+def test_a_model_is_known_whatever_key_its_address_holds() -> None:
+    seen = observed(model="endpoint/http://me:old@host/v1#m")
+    assert worth(seen, model="endpoint/http://me:new@host/v1?key=x#m") == worth(observed())
+
+
 def test_a_claim_of_any_size_can_be_refuted() -> None:
     claimed = observed(n=1_000_000, gain=0.9, low=0.8, high=1.0)
     refuted = [observed(n=50, gain=-0.9, low=-1.0, high=-0.8, run=f"r{n}") for n in (2, 3)]
