@@ -18,7 +18,7 @@ from crito.memory.lessons import Observation
 from crito.memory.operator_use import OperatorUse
 from crito.memory.proven import ProvenPrompt
 
-VERSION = 1
+VERSION = 2
 """Of the records; a store with another one is not read."""
 _ROOT = "crito"
 _FOLDERS: dict[type, str] = {Observation: "observations", OperatorUse: "operators", ProvenPrompt: "prompts"}

@@ -87,9 +87,10 @@ async def test_a_hosts_own_records_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("value", "fault"),
     [
-        ({"version": 2, **observed().model_dump(mode="json")}, "is of version 2, this is 1"),
+        ({"version": 1, **observed().model_dump(mode="json")}, "is of version 1, this is 2"),
+        ({"version": 3, **observed().model_dump(mode="json")}, "is of version 3, this is 2"),
         (observed().model_dump(mode="json"), "is of version None"),
-        ({"version": 1, **observed().model_dump(mode="json"), "n": 0}, r"is damaged \(n: "),
+        ({"version": 2, **observed().model_dump(mode="json"), "n": 0}, r"is damaged \(n: "),
     ],
 )
 async def test_a_record_that_cannot_be_trusted_is_named_with_the_cure(value: dict[str, Any], fault: str) -> None:

@@ -17,9 +17,9 @@ from crito.memory.lesson_store import LessonStore, opened
 from crito.memory.lessons import Observation, lessons
 from crito.memory.operator_use import OperatorUse
 from crito.memory.proven import ProvenPrompt
-from crito.memory.recipe import Recipe
+from crito.memory.recipe import LayoutChange, Recipe
 from crito.memory.signature import Signature
-from crito.prompt import Layout
+from crito.prompt import Style
 from crito.protocols import ModelReply, ModelRequest
 from crito.result import Result
 from crito.task import Budget
@@ -28,6 +28,7 @@ from tests.toy_run import DESCRIPTION, LABELS, RULE, agents, finished, rows, tar
 from tests.unit.test_lessons import observed
 
 SIGNATURE = Signature(kind="classification", metric="label", labels=2, input_words=5.0, language="en")
+STYLES: tuple[Style, ...] = ("json", "xml", "markdown")
 _Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt)
 
 
@@ -183,7 +184,7 @@ def test_a_damaged_memory_is_refused_before_anything_is_written(tmp_path: Path) 
 
 def test_bad_advice_must_win_like_any_other_and_does_not(tmp_path: Path) -> None:
     host = InMemoryStore()
-    bad = [Recipe(instructions="kept", layout=Layout(style=style)) for style in ("json", "xml", "markdown")]
+    bad = [Recipe(instructions="kept", layout_change=LayoutChange(style=s)) for s in STYLES]
     fields: dict[str, Any] = {"kind": "recipe", "label": "", "signature": SIGNATURE, "model": "scripted/toy"}
     sure = {"gain": 0.9, "low": 0.8, "high": 1.0, "n": 1_000_000, "seen": time.time()}
     claims = [observed(**fields, **sure, text=r.text, recipe=r, run=f"r{n}") for n, r in enumerate(bad)]
