@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -115,19 +115,18 @@ def _model(task: Task, key: str) -> Model:
 
 @asynccontextmanager
 async def remembered(task: Task, database: Path, store: BaseStore | None) -> AsyncIterator[LessonStore | None]:
-    """The lessons that a task wants, all of them readable: the host's, those of a file, or none.
+    """Where the lessons are that a task wants: in the host's store, in a file, or nowhere.
 
     Raises:
-        BadInput: They are damaged or from another version.
+        BadInput: The file is no memory.
     """
-    if store is None and task.memory == "off":
+    if store is not None:
+        yield LessonStore(store)
+    elif task.memory == "off":
         yield None
-        return
-    async with AsyncExitStack() as stack:
-        file = lessons_of(task.memory, database)
-        lessons = LessonStore(store) if store is not None else await stack.enter_async_context(opened(file))
-        await lessons.check()
-        yield lessons
+    else:
+        async with opened(lessons_of(task.memory, database)) as lessons:
+            yield lessons
 
 
 @asynccontextmanager

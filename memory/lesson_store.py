@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from langgraph.store.base import BaseStore, PutOp
 from langgraph.store.sqlite.aio import AsyncSqliteStore
@@ -46,13 +46,16 @@ class LessonStore:
     def __init__(self, store: BaseStore, name: str = "the store") -> None:
         self._store = store
         self._name = name
+        self._checked: dict[type, list[Any]] = {}
 
     async def read(self, kind: type[_Record]) -> list[_Record]:
-        """All records of a kind.
+        """All records of a kind; what was read for a check is handed over, once.
 
         Raises:
             BadInput: One was written by another version, or is damaged.
         """
+        if kind in self._checked:
+            return self._checked.pop(kind)
         found = []
         with _usable(self._name):
             items = await self._store.asearch((_ROOT, _FOLDERS[kind]), limit=_MOST)
@@ -70,14 +73,12 @@ class LessonStore:
         return found
 
     async def check(self) -> None:
-        """Read everything once.
+        """Read everything, before anything depends on it; it is kept for whoever reads it next.
 
         Raises:
             BadInput: A record was written by another version, or is damaged.
         """
-        await self.read(Observation)
-        await self.read(OperatorUse)
-        await self.read(ProvenPrompt)
+        self._checked = {kind: await self.read(kind) for kind in _FOLDERS}
 
     async def write(self, *records: Observation | OperatorUse | ProvenPrompt) -> None:
         """Add records, up to a thousand in one transaction; one with the key of another takes its place."""
@@ -102,6 +103,7 @@ class LessonStore:
         return len(gone)
 
     async def _put(self, changes: Sequence[PutOp]) -> None:
+        self._checked.clear()
         with _usable(self._name):
             for start in range(0, len(changes), _BATCH):
                 await self._store.abatch(changes[start : start + _BATCH])

@@ -1,18 +1,21 @@
 """Whole runs that learn, and later ones that go by it."""
 
 import asyncio
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
-from langgraph.store.base import BaseStore, Op, PutOp
+from langgraph.store.base import BaseStore, Op, PutOp, SearchItem
 from langgraph.store.memory import InMemoryStore
 
-from crito.api import optimize
-from crito.errors import BadInput
+from crito.api import optimize, resume
+from crito.errors import BadInput, Interrupted
 from crito.graph.preset import RECALL, Preset, Stage
+from crito.graph.run import Run
+from crito.graph.wiring import silent
 from crito.memory.lesson_store import LessonStore, opened
 from crito.memory.lessons import Observation, lessons
 from crito.memory.operator_use import OperatorUse
@@ -160,6 +163,32 @@ def test_a_hosts_store_takes_the_place_of_the_file(tmp_path: Path) -> None:
     assert len({o.run for o in asyncio.run(LessonStore(host).read(Observation))}) == 2
 
 
+def test_memory_is_read_once_and_not_again_when_a_run_is_resumed(tmp_path: Path) -> None:
+    class Counting(InMemoryStore):
+        read: ClassVar[list[tuple[str, ...]]] = []
+
+        async def asearch(self, namespace_prefix: tuple[str, ...], /, **options: Any) -> list[SearchItem]:
+            found = await super().asearch(namespace_prefix, **options)
+            self.read.extend([namespace_prefix] * bool(found))
+            return found
+
+    host, begun = Counting(), list[Run]()
+    finished_in(tmp_path, host)
+    assert Counting.read == []
+
+    def drain(event: Mapping[str, Any]) -> None:
+        if event["event"] == "round":
+            begun[0].drain("enough")
+
+    with pytest.raises(Interrupted, match="resume") as stopped:
+        finished_in(tmp_path, host, listener=drain, started=begun.append)
+    assert sorted(Counting.read) == [("crito", "observations"), ("crito", "operators")]
+    (run,) = re.findall(r"resume (\w{8})", str(stopped.value))
+    model = toy_model()
+    assert resume(run, model=model, agent_model=model, store=host, database=tmp_path / "crito.db").lessons
+    assert len(Counting.read) == 2
+
+
 def test_a_store_that_fails_costs_a_warning_and_not_the_result(tmp_path: Path) -> None:
     class Full(InMemoryStore):
         async def abatch(self, ops: Iterable[Op]) -> list[Any]:
@@ -169,7 +198,7 @@ def test_a_store_that_fails_costs_a_warning_and_not_the_result(tmp_path: Path) -
             return await super().abatch(asked)
 
     heard: list[Any] = []
-    result = finished_in(tmp_path, Full(), heard=heard)
+    result = finished_in(tmp_path, Full(), listener=heard.append)
     assert result.verdict.decision == "improved"
     assert [e["text"] for e in heard if e["event"] == "warning"] == ["nothing was remembered of this run: disk full"]
 
@@ -201,9 +230,11 @@ def test_bad_advice_must_win_like_any_other_and_does_not(tmp_path: Path) -> None
 def finished_in(
     folder: Path,
     store: BaseStore,
-    heard: list[Any] | None = None,
+    *,
     model: ScriptedModel | None = None,
     preset: Preset | None = None,
+    listener: Callable[[Mapping[str, Any]], None] = silent,
+    started: Callable[[Run], None] = lambda _: None,
 ) -> Result:
     """A run with a store of the host."""
     return optimize(
@@ -215,5 +246,6 @@ def finished_in(
         budget=Budget(calls=300),
         store=store,
         database=folder / "crito.db",
-        listener=(heard if heard is not None else []).append,
+        listener=listener,
+        started=started,
     )
