@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from langgraph.store.base import BaseStore
-
 from crito.agents.critic import Critic
 from crito.agents.evaluator import Evaluator
 from crito.agents.planner import Planner
@@ -63,21 +61,23 @@ class Parts:
         agent_model: The agents' model, in place of ``task.agent_model``.
         metric: In place of ``task.metric``.
         target: The user's own program.
-        store: The host's LangGraph store, in place of ``task.memory``.
+        store: Lessons in the host's LangGraph store, in place of ``task.memory``.
     """
 
     model: Model | None = None
     agent_model: Model | None = None
     metric: Metric | None = None
     target: TargetFunction | None = None
-    store: BaseStore | None = None
+    store: LessonStore | None = None
 
     def named(self, task: Task) -> Task:
         """The task with a note of what was given as an object, so that a resumed run asks for it again.
 
         Raises:
-            BadInput: The task was started with objects that are not here.
+            BadInput: The task was started with objects that are not here, or wants no memory of a store.
         """
+        if self.store is not None and task.memory == "off":
+            raise BadInput("store: memory is off, so nothing would be read or written; leave out one of the two")
         given = {"metric": self.metric, "model": self.target, "memory": self.store}
         for key, part in given.items():
             noted = getattr(task, key).startswith(_OBJECT)
@@ -114,14 +114,14 @@ def _model(task: Task, key: str) -> Model:
 
 
 @asynccontextmanager
-async def remembered(task: Task, database: Path, store: BaseStore | None) -> AsyncIterator[LessonStore | None]:
+async def remembered(task: Task, database: Path, store: LessonStore | None) -> AsyncIterator[LessonStore | None]:
     """Where the lessons are that a task wants: in the host's store, in a file, or nowhere.
 
     Raises:
         BadInput: The file is no memory.
     """
     if store is not None:
-        yield LessonStore(store)
+        yield store
     elif task.memory == "off":
         yield None
     else:

@@ -189,6 +189,20 @@ def test_memory_is_read_once_and_not_again_when_a_run_is_resumed(tmp_path: Path)
     assert len(Counting.read) == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"store": InMemoryStore(), "memory": "off"}, "store: memory is off, .*; leave out one of the two"),
+        ({"namespace": ("team",)}, "namespace: is a place in a store; give the store too"),
+        ({"store": InMemoryStore(), "namespace": ("a.b",)}, r"InMemoryStore: cannot be used as a memory \(.*'a\.b'"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        optimize(DESCRIPTION, rows(), model=toy_model(), labels=LABELS, database=tmp_path / "crito.db", **given)
+    assert not (tmp_path / "crito.db").exists()
+
+
 def test_a_store_that_fails_costs_a_warning_and_not_the_result(tmp_path: Path) -> None:
     class Full(InMemoryStore):
         async def abatch(self, ops: Iterable[Op]) -> list[Any]:
@@ -200,7 +214,8 @@ def test_a_store_that_fails_costs_a_warning_and_not_the_result(tmp_path: Path) -
     heard: list[Any] = []
     result = finished_in(tmp_path, Full(), listener=heard.append)
     assert result.verdict.decision == "improved"
-    assert [e["text"] for e in heard if e["event"] == "warning"] == ["nothing was remembered of this run: disk full"]
+    (said,) = [e["text"] for e in heard if e["event"] == "warning"]
+    assert said.startswith("nothing was remembered of this run: Full: cannot be used as a memory (disk full)")
 
 
 def test_a_damaged_memory_is_refused_before_anything_is_written(tmp_path: Path) -> None:
