@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from crito.agents.recipes import recipe_of
@@ -64,13 +64,20 @@ def _records(
     arms = _earned(state)
     if arms:
         yield OperatorUse(arms=arms, **about)
-    if deps.task.remember_prompts and verdict.decision == "improved":
+    if deps.task.remember_prompts:
+        yield from _proven(deps, verdict.best, about)
+
+
+def _proven(deps: Deps, best: str, about: dict[str, Any]) -> Iterator[ProvenPrompt]:
+    """The run's best prompt, where it is better than the seed on the validation examples beyond chance."""
+    effect = _summary(deps, best, deps.seed)
+    if effect is not None and effect["low"] > 0:
         yield ProvenPrompt(
             inputs=deps.task.inputs,
             labels=deps.task.labels,
-            prompt=deps.archive.candidate(verdict.best).main,
-            n=verdict.n,
-            gain=verdict.difference,
+            prompt=deps.archive.candidate(best).main,
+            n=effect["n"],
+            gain=effect["gain"],
             **about,
         )
 
@@ -120,14 +127,15 @@ def _effect(deps: Deps, candidate: Candidate) -> dict[str, Any] | None:
     if not candidate.parents:
         return None
     against = deps.seed if _recipe(deps, candidate) is not None else candidate.parents[0]
-    return _summary(deps.archive.differences(candidate.id, against, deps.val))
+    return _summary(deps, candidate.id, against)
 
 
 def _recipe(deps: Deps, candidate: Candidate) -> Recipe | None:
     return recipe_of(candidate.main, deps.archive.candidate(deps.seed).main, deps.task)
 
 
-def _summary(differences: Sequence[float]) -> dict[str, Any] | None:
+def _summary(deps: Deps, candidate: str, against: str) -> dict[str, Any] | None:
+    differences = deps.archive.differences(candidate, against, deps.val)
     n = len(differences)
     if n < _FEWEST:
         return None

@@ -1,4 +1,4 @@
-"""Prompts that won their verdict, kept only where the user asked for it, and offered to near tasks as further seeds."""
+"""Prompts that were better than their seed, kept if the user wants it, and offered to near tasks as further seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from crito.task import Task
 
 
 class ProvenPrompt(BaseModel):
-    """The best prompt of one run that improved on its seed.
+    """The best prompt of one run, better than its seed on the validation examples beyond chance.
+
+    Nothing of the verdict is kept: the next run on the same data has the same test examples.
 
     Attributes:
         run: The run.
@@ -21,8 +23,8 @@ class ProvenPrompt(BaseModel):
         inputs: Input fields of its task.
         labels: Labels of its task.
         prompt: What won, demonstrations included.
-        n: Test examples of the verdict.
-        gain: Its mean paired difference.
+        n: Validation examples that both answered.
+        gain: Mean paired difference on them.
         seen: When, in seconds since 1970.
     """
 
