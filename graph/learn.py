@@ -20,8 +20,6 @@ from crito.memory.signature import Signature, signature_of
 from crito.records import Candidate, FailureLabel, Verdict
 from crito.tools.stats import bootstrap_interval
 
-_FEWEST = 8
-"""Examples below which an effect is not worth remembering."""
 _LONGEST = 600
 """Characters of a direction."""
 _PARTS = ("demos", "template", "words")
@@ -135,9 +133,10 @@ def _recipe(deps: Deps, candidate: Candidate) -> Recipe | None:
 
 
 def _summary(deps: Deps, candidate: str, against: str) -> dict[str, Any] | None:
+    """The effect of a candidate on the validation examples, where it answered at least the first block of a race."""
     differences = deps.archive.differences(candidate, against, deps.val)
     n = len(differences)
-    if n < _FEWEST:
+    if n < min(deps.preset.block, len(deps.val)):
         return None
     low, high = bootstrap_interval(differences)
     return {"n": n, "gain": sum(differences) / n, "low": max(-1.0, low), "high": min(1.0, high)}

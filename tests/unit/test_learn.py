@@ -9,18 +9,20 @@ from langgraph.store.memory import InMemoryStore
 
 from crito.graph.learn import learn
 from crito.memory.lesson_store import LessonStore
+from crito.memory.lessons import Observation
 from crito.memory.proven import ProvenPrompt
 from crito.records import Candidate, Verdict, child
 from crito.task import Example
-from tests.builders import SEED, make_deps, make_outcome
+from tests.builders import SEED, make_deps, make_examples, make_outcome
 
 
 async def learned(
     path: Path,
-    val: tuple[float, ...],
+    scores: tuple[float, ...],
     *,
     test: tuple[float, ...] = (0.0,) * 12,
     decision: Literal["improved", "kept", "inconclusive"] = "inconclusive",
+    block: int = 8,
     **fields: Any,
 ) -> tuple[LessonStore, Candidate]:
     """The memory after a run whose seed scored nothing and whose best, in another layout, had these scores."""
@@ -30,7 +32,7 @@ async def learned(
         marked = SEED.model_copy(update={"layout": SEED.layout.model_copy(update={"style": "xml"})})
         best = child(seed, SEED.diff(marked), operator="format", round_number=1)
         await deps.archive.add(best)
-        scored: list[tuple[Example, float]] = [*zip(deps.val, val, strict=False), *zip(deps.test, test, strict=True)]
+        scored: list[tuple[Example, float]] = [*zip(deps.val, scores, strict=False), *zip(deps.test, test, strict=True)]
         for example, score in scored:
             await deps.archive.record([make_outcome(seed.id, example, 0.0), make_outcome(best.id, example, score)])
         verdict = Verdict(
@@ -45,7 +47,8 @@ async def learned(
             n=12,
         )
         state = {"verdict": verdict.model_dump(), "recalled": {}, "operators": {}}
-        await learn(replace(deps, lessons=store), state)
+        preset = deps.preset.model_copy(update={"block": block})
+        await learn(replace(deps, lessons=store, preset=preset), state)
     return store, best
 
 
@@ -62,3 +65,14 @@ async def test_a_prompt_that_won_on_the_test_examples_alone_is_not_proven(
 ) -> None:
     store, _ = await learned(tmp_path, val, test=(1.0,) * 12, decision="improved", remember_prompts=True)
     assert await store.read(ProvenPrompt) == []
+
+
+@pytest.mark.parametrize(
+    ("answered", "block", "examples", "remembered"),
+    [(4, 4, 12, [4]), (3, 4, 12, []), (8, 8, 12, [8]), (5, 8, 5, [5]), (12, 20, 12, [12]), (11, 20, 12, [])],
+)
+async def test_whoever_got_through_a_block_of_its_race_is_remembered(
+    tmp_path: Path, answered: int, block: int, examples: int, remembered: list[int]
+) -> None:
+    store, _ = await learned(tmp_path, (1.0,) * answered, block=block, val=make_examples(examples, "val"))
+    assert [o.n for o in await store.read(Observation)] == remembered
