@@ -14,12 +14,15 @@ from langgraph.store.memory import InMemoryStore
 from crito.api import optimize, resume
 from crito.errors import BadInput, Interrupted
 from crito.graph.preset import RECALL, Preset, Stage
+from crito.graph.recall import uses
 from crito.graph.run import Run
 from crito.graph.wiring import silent
+from crito.memory.attempts import Attempt
 from crito.memory.lesson_store import LessonStore, opened
 from crito.memory.lessons import Observation, lessons
 from crito.memory.operator_use import OperatorUse
 from crito.memory.proven import ProvenPrompt
+from crito.memory.recalled import Advice, Recalled
 from crito.memory.recipe import LayoutChange, Recipe
 from crito.memory.signature import Signature
 from crito.prompt import Style
@@ -27,6 +30,7 @@ from crito.protocols import ModelReply, ModelRequest
 from crito.result import Result
 from crito.task import Budget
 from crito.tools.scripted_model import ScriptedModel
+from tests.builders import make_deps
 from tests.toy_run import DESCRIPTION, LABELS, RULE, agents, finished, rows, target, toy_model
 from tests.unit.test_lessons import observed
 
@@ -129,6 +133,32 @@ def test_the_next_run_tries_what_helped_and_says_so(tmp_path: Path) -> None:
     known = {lesson.id for lesson in lessons(kept(tmp_path, Observation))}
     assert {use.lesson for use in second.lessons} <= known
     assert second.as_json()["lessons"][0]["lesson"] == second.lessons[0].lesson
+
+
+@pytest.mark.parametrize(
+    ("said", "author", "outcome"),
+    [
+        ("wrong_content: Say where refunds go!", "rewriter", "not better: it lost"),
+        ("wrong_content: say where the refunds go", "rewriter", "not better: it lost"),
+        ("wrong_content: say where parcels went", "rewriter", "not taken up"),
+        ("wrong_content: say where refunds go", "code", "not taken up"),
+        ("", "rewriter", "not taken up"),
+    ],
+)
+async def test_what_came_of_a_direction_is_what_came_of_an_agents_hypothesis_that_says_it(
+    tmp_path: Path, said: str, author: str, outcome: str
+) -> None:
+    (lesson,) = lessons([observed(text="say where refunds go")])
+    tried: dict[str, Any] = {"parent": "s", "round": 1, "operator": "o", "author": author, "hypothesis": said}
+    measured = {"fate": "not_better", "reason": "it lost", "gain": -0.1, "n": 12}
+    async with make_deps(tmp_path) as deps:
+        await deps.attempts.record(
+            Attempt(candidate="a", **tried, fate="screened"),
+            Attempt(candidate="b", **tried, **measured),
+            Attempt(candidate="c", **{**tried, "hypothesis": "off_label: name the labels"}, fate="accepted"),
+        )
+        (use,) = uses(deps, Recalled(directions=(Advice.of(lesson, 0.1),)))
+    assert (use.outcome, use.gain) == (outcome, None if outcome == "not taken up" else -0.1)
 
 
 def test_without_memory_nothing_is_read_or_written(tmp_path: Path) -> None:
