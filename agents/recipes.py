@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crito.agents.edits import answer_only, cues
-from crito.memory.recipe import Instructions, Recipe
+from crito.memory.recipe import Instructions, LayoutChange, Recipe
 from crito.patch import Patch
 from crito.prompt import Demo, Prompt
 from crito.task import Task
@@ -24,8 +24,12 @@ def recipe_of(prompt: Prompt, seed: Prompt, task: Task) -> Recipe | None:
     if instructions is None or prompt.template not in templates or prompt.words != seed.words:
         return None
     cue = templates.index(prompt.template) - 1
+    changed = {key: value for key, value in prompt.layout if value != getattr(seed.layout, key)}
     return Recipe(
-        instructions=instructions, cue=None if cue < 0 else cue, layout=prompt.layout, demos=len(prompt.demos)
+        instructions=instructions,
+        cue=None if cue < 0 else cue,
+        layout_change=LayoutChange.model_validate(changed),
+        demos=len(prompt.demos),
     )
 
 
@@ -34,7 +38,8 @@ def followed(recipe: Recipe, seed: Prompt, task: Task, demos: Sequence[Demo]) ->
 
     What the seed does not allow, such as a cue where its template has one of its own, is left out.
     """
-    wanted = seed.model_copy(update={"layout": recipe.layout, "demos": tuple(demos[: recipe.demos])})
+    layout = seed.layout.model_copy(update=recipe.layout_change.model_dump(exclude_none=True))
+    wanted = seed.model_copy(update={"layout": layout, "demos": tuple(demos[: recipe.demos])})
     templates = _templates(seed, task)
     if recipe.cue is not None and recipe.cue < len(templates):
         wanted = wanted.model_copy(update={"template": templates[recipe.cue]})

@@ -15,6 +15,7 @@ from crito.graph.preset import Preset
 from crito.graph.presets import preset as by_name
 from crito.graph.run import Run, stored
 from crito.graph.wiring import Listener, Parts, silent
+from crito.memory.lesson_store import LessonStore
 from crito.place import DATABASE
 from crito.prompt import Prompt
 from crito.protocols import Metric, Model, Output
@@ -49,6 +50,7 @@ async def aoptimize(
     memory: Memory | None = None,
     remember_prompts: bool | None = None,
     store: BaseStore | None = None,
+    namespace: tuple[str, ...] = (),
     database: Path = DATABASE,
     listener: Listener = silent,
     started: Callable[[Run], None] = lambda _: None,
@@ -71,6 +73,7 @@ async def aoptimize(
             user's own (``user``), or nobody's (``off``).
         remember_prompts: Whether the best prompt's text is kept there as well, demonstrations included.
         store: A LangGraph store of the host, in place of ``memory``.
+        namespace: Where in it, such as ``("team", "alice")``; Crito's records are under ``crito`` there.
         database: The run database.
         listener: Takes progress events (mappings with the key ``event``); silent by default. Give ``print`` to see
             them, or a :class:`crito.progress.Progress`, entered with ``with``, for what the command line shows.
@@ -94,7 +97,8 @@ async def aoptimize(
     }
     fixed = _task(task, examples, {key: value for key, value in keys.items() if value is not None})
     named = by_name(preset) if isinstance(preset, str) else preset
-    run = Run(fixed, database, parts=_parts(models, metric, target, store), preset=named, listener=listener)
+    parts = _parts(models, metric, target, _lessons(store, namespace))
+    run = Run(fixed, database, parts=parts, preset=named, listener=listener)
     started(run)
     return await run.start(new_run_id())
 
@@ -108,6 +112,7 @@ async def aresume(
     target: TargetFunction | None = None,
     memory: Memory | None = None,
     store: BaseStore | None = None,
+    namespace: tuple[str, ...] = (),
     budget: Budget | None = None,
     database: Path = DATABASE,
     listener: Listener = silent,
@@ -123,6 +128,7 @@ async def aresume(
         target: The same for the user's own program.
         memory: In place of the run's own, from here on.
         store: The same for the host's store.
+        namespace: The same for the place in it.
         budget: Limits that replace those of the run, over all of its starts; those not set stay as they are.
         database: The run database.
         listener: Takes progress events.
@@ -148,7 +154,7 @@ async def aresume(
         task = task.model_copy(update={"budget": limits})
     if memory is not None:
         task = task.model_copy(update={"memory": memory})
-    parts = _parts(_models(model=model, agent_model=agent_model), metric, target, store)
+    parts = _parts(_models(model=model, agent_model=agent_model), metric, target, _lessons(store, namespace))
     resumed = Run(task, database, parts=parts, preset=preset, listener=listener)
     started(resumed)
     return await resumed.start(run)
@@ -243,12 +249,20 @@ def _parts(
     models: Mapping[str, str | Model],
     metric: str | Metric | Callable[[Output, Example], Any] | None,
     target: TargetFunction | None,
-    store: BaseStore | None = None,
+    store: LessonStore | None = None,
 ) -> Parts:
     objects = {key: value for key, value in models.items() if not isinstance(value, str)}
     scorer = UserMetric(getattr(metric, "__name__", "metric"), metric) if callable(metric) else None
     model, agent_model = objects.get("model"), objects.get("agent_model")
     return Parts(model=model, agent_model=agent_model, metric=scorer, target=target, store=store)
+
+
+def _lessons(store: BaseStore | None, namespace: tuple[str, ...]) -> LessonStore | None:
+    if store is not None:
+        return LessonStore(store, type(store).__name__, namespace=namespace)
+    if namespace:
+        raise BadInput("namespace: is a place in a store; give the store too")
+    return None
 
 
 def _task(task: Task | Path | str, examples: Pairs | None, keys: dict[str, Any], *, allow_few: bool = False) -> Task:

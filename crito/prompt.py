@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from crito.patch import Patch
 
 Role = Literal["system", "user", "assistant"]
+Style = Literal["plain", "markdown", "xml", "json"]
+DemosPlace = Literal["turns", "inline"]
+Place = Literal["system", "user", "each"]
 Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _FIELD = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}")
 _SECTION_NAME = re.compile(r"(?!(?:demos|layout|template|words)\Z|layout\.)[^\[\]]+")
@@ -70,9 +73,9 @@ class Layout(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True)
-    style: Literal["plain", "markdown", "xml", "json"] = "plain"
-    demos: Literal["turns", "inline"] = "turns"
-    instructions: Literal["system", "user", "each"] = "system"
+    style: Style = "plain"
+    demos: DemosPlace = "turns"
+    instructions: Place = "system"
 
 
 class Prompt(BaseModel):

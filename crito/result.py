@@ -43,7 +43,7 @@ class LessonUse(BaseModel):
     Attributes:
         lesson: Its id, for ``crito lessons show``.
         text: What it says.
-        expected: The gain that earlier runs made likely.
+        expected: The gain that earlier runs made likely; of a recipe, over what other recipes gained.
         outcome: What became of it, in words.
         gain: Mean paired difference of the candidate that followed it, on ``n`` examples; None where none was raced.
     """

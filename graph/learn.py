@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from crito.agents.recipes import recipe_of
@@ -20,8 +20,6 @@ from crito.memory.signature import Signature, signature_of
 from crito.records import Candidate, FailureLabel, Verdict
 from crito.tools.stats import bootstrap_interval
 
-_FEWEST = 8
-"""Examples below which an effect is not worth remembering."""
 _LONGEST = 600
 """Characters of a direction."""
 _PARTS = ("demos", "template", "words")
@@ -64,13 +62,20 @@ def _records(
     arms = _earned(state)
     if arms:
         yield OperatorUse(arms=arms, **about)
-    if deps.task.remember_prompts and verdict.decision == "improved":
+    if deps.task.remember_prompts:
+        yield from _proven(deps, verdict.best, about)
+
+
+def _proven(deps: Deps, best: str, about: dict[str, Any]) -> Iterator[ProvenPrompt]:
+    """The run's best prompt, where it is better than the seed on the validation examples beyond chance."""
+    effect = _summary(deps, best, deps.seed)
+    if effect is not None and effect["low"] > 0:
         yield ProvenPrompt(
             inputs=deps.task.inputs,
             labels=deps.task.labels,
-            prompt=deps.archive.candidate(verdict.best).main,
-            n=verdict.n,
-            gain=verdict.difference,
+            prompt=deps.archive.candidate(best).main,
+            n=effect["n"],
+            gain=effect["gain"],
             **about,
         )
 
@@ -120,16 +125,18 @@ def _effect(deps: Deps, candidate: Candidate) -> dict[str, Any] | None:
     if not candidate.parents:
         return None
     against = deps.seed if _recipe(deps, candidate) is not None else candidate.parents[0]
-    return _summary(deps.archive.differences(candidate.id, against, deps.val))
+    return _summary(deps, candidate.id, against)
 
 
 def _recipe(deps: Deps, candidate: Candidate) -> Recipe | None:
     return recipe_of(candidate.main, deps.archive.candidate(deps.seed).main, deps.task)
 
 
-def _summary(differences: Sequence[float]) -> dict[str, Any] | None:
+def _summary(deps: Deps, candidate: str, against: str) -> dict[str, Any] | None:
+    """The effect of a candidate on the validation examples, where it answered at least the first block of a race."""
+    differences = deps.archive.differences(candidate, against, deps.val)
     n = len(differences)
-    if n < _FEWEST:
+    if n < min(deps.preset.block, len(deps.val)):
         return None
     low, high = bootstrap_interval(differences)
     return {"n": n, "gain": sum(differences) / n, "low": max(-1.0, low), "high": min(1.0, high)}

@@ -12,6 +12,7 @@ from crito.graph.deps import Deps
 from crito.graph.preset import RECALL
 from crito.graph.state import RunState
 from crito.memory.attempts import Attempt
+from crito.memory.bm25 import words_of
 from crito.memory.lessons import Observation, Recollection, lessons
 from crito.memory.operator_use import OperatorUse, priors
 from crito.memory.proven import ProvenPrompt, fitting
@@ -24,6 +25,8 @@ from crito.tools.guards import screen
 
 _RECIPES, _DIRECTIONS, _PROMPTS = 4, 3, 2
 """How much is taken along: recipes and prompts cost a race, directions the critic's attention."""
+_SAME = 0.7
+"""Share of the words of a direction and a hypothesis that both have, from which the one is taken for the other."""
 
 
 async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
@@ -71,19 +74,29 @@ async def _proven(deps: Deps, known: Sequence[ProvenPrompt], signature: Signatur
 
 def uses(deps: Deps, recalled: Recalled) -> tuple[LessonUse, ...]:
     """What came of each lesson that a run took along."""
-    tried = {attempt.hypothesis.partition(":")[0]: attempt for attempt in deps.attempts.all()}
-    return tuple(
-        _use(advice, tried.get(f"lesson {advice.lesson}")) for advice in (*recalled.recipes, *recalled.directions)
+    attempts = deps.attempts.all()
+    tried = {attempt.hypothesis.partition(":")[0]: attempt for attempt in attempts}
+    by_agents = [attempt for attempt in attempts if attempt.author != "code"]
+    return (
+        *(_use(advice, tried.get(f"lesson {advice.lesson}"), "not tried") for advice in recalled.recipes),
+        *(_use(advice, _taken_up(advice, by_agents), "not taken up") for advice in recalled.directions),
     )
 
 
-def _use(advice: Advice, attempt: Attempt | None) -> LessonUse:
-    use = LessonUse(
-        lesson=advice.lesson,
-        text=advice.text,
-        expected=advice.expected,
-        outcome="not tried" if advice.recipe else "for the critic, not measured by itself",
-    )
+def _taken_up(advice: Advice, attempts: Sequence[Attempt]) -> Attempt | None:
+    """The attempt whose hypothesis says what a direction says: the likest, of equals the first that was measured."""
+    likeness = {attempt.candidate: _likeness(advice.text, attempt) for attempt in attempts}
+    nearest = max(attempts, key=lambda a: (likeness[a.candidate], a.gain is not None), default=None)
+    return nearest if nearest is not None and likeness[nearest.candidate] >= _SAME else None
+
+
+def _likeness(direction: str, attempt: Attempt) -> float:
+    wanted, said = (set(words_of(t)) for t in (direction, attempt.hypothesis.removeprefix(f"{attempt.label}: ")))
+    return len(wanted & said) / max(1, len(wanted | said))
+
+
+def _use(advice: Advice, attempt: Attempt | None, otherwise: str) -> LessonUse:
+    use = LessonUse(lesson=advice.lesson, text=advice.text, expected=advice.expected, outcome=otherwise)
     if attempt is None:
         return use
     words = attempt.fate.replace("_", " ")

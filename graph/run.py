@@ -97,6 +97,8 @@ class Run:
         began = time.monotonic()
         await try_metric(self._checked.metric, self._task)
         async with remembered(self._task, self._path, self._parts.store) as lessons:
+            if lessons is not None and not _begun(self._path, run):  # a run that is resumed has its advice
+                await lessons.check()
             return await self._started(run, lessons, began)
 
     async def _started(self, run: str, lessons: LessonStore | None, began: float) -> Result:
@@ -132,7 +134,7 @@ class Run:
     def _begin(self, database: Database, run: str) -> None:
         """Write down what a later start needs, and tell the listener."""
         task = json.dumps({**self._task.model_dump(mode="json"), "digest": self._task.splits.digest})
-        if database.read(sa.select(runs.c.id).where(runs.c.id == run)):
+        if _known(database, run):
             database.update_run(run, status="running", task=task)  # its budget may have been raised
         else:
             database.add_run(run, name=self._task.name, preset=self._preset.model_dump_json(), task=task)
@@ -206,6 +208,21 @@ def bill(database: Database, run: str, seconds: float) -> Bill:
         usd=None if any(row.usd is None for row in rows) else sum(row.usd for row in rows),
         seconds=seconds,
     )
+
+
+def _begun(path: Path, run: str) -> bool:
+    """Whether a database has a run already; one that is not there is not made."""
+    if not path.exists():
+        return False
+    database = Database(path)
+    try:
+        return _known(database, run)
+    finally:
+        database.dispose()
+
+
+def _known(database: Database, run: str) -> bool:
+    return bool(database.read(sa.select(runs.c.id).where(runs.c.id == run)))
 
 
 def _elapsed(database: Database, run: str) -> float:

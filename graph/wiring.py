@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from langgraph.store.base import BaseStore
 
 from crito.agents.critic import Critic
 from crito.agents.evaluator import Evaluator
@@ -63,21 +61,23 @@ class Parts:
         agent_model: The agents' model, in place of ``task.agent_model``.
         metric: In place of ``task.metric``.
         target: The user's own program.
-        store: The host's LangGraph store, in place of ``task.memory``.
+        store: Lessons in the host's LangGraph store, in place of ``task.memory``.
     """
 
     model: Model | None = None
     agent_model: Model | None = None
     metric: Metric | None = None
     target: TargetFunction | None = None
-    store: BaseStore | None = None
+    store: LessonStore | None = None
 
     def named(self, task: Task) -> Task:
         """The task with a note of what was given as an object, so that a resumed run asks for it again.
 
         Raises:
-            BadInput: The task was started with objects that are not here.
+            BadInput: The task was started with objects that are not here, or wants no memory of a store.
         """
+        if self.store is not None and task.memory == "off":
+            raise BadInput("store: memory is off, so nothing would be read or written; leave out one of the two")
         given = {"metric": self.metric, "model": self.target, "memory": self.store}
         for key, part in given.items():
             noted = getattr(task, key).startswith(_OBJECT)
@@ -114,20 +114,19 @@ def _model(task: Task, key: str) -> Model:
 
 
 @asynccontextmanager
-async def remembered(task: Task, database: Path, store: BaseStore | None) -> AsyncIterator[LessonStore | None]:
-    """The lessons that a task wants, all of them readable: the host's, those of a file, or none.
+async def remembered(task: Task, database: Path, store: LessonStore | None) -> AsyncIterator[LessonStore | None]:
+    """Where the lessons are that a task wants: in the host's store, in a file, or nowhere.
 
     Raises:
-        BadInput: They are damaged or from another version.
+        BadInput: The file is no memory.
     """
-    if store is None and task.memory == "off":
+    if store is not None:
+        yield store
+    elif task.memory == "off":
         yield None
-        return
-    async with AsyncExitStack() as stack:
-        file = lessons_of(task.memory, database)
-        lessons = LessonStore(store) if store is not None else await stack.enter_async_context(opened(file))
-        await lessons.check()
-        yield lessons
+    else:
+        async with opened(lessons_of(task.memory, database)) as lessons:
+            yield lessons
 
 
 @asynccontextmanager

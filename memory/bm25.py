@@ -24,7 +24,7 @@ class Bm25:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        counts = [Counter(_words(text)) for text in texts]
+        counts = [Counter(words_of(text)) for text in texts]
         lengths = np.array([count.total() for count in counts], dtype=np.float64)
         mean = lengths.mean() if len(lengths) and lengths.any() else 1.0
         self._norm = _K1 * (1 - _B + _B * lengths / mean)
@@ -38,7 +38,7 @@ class Bm25:
         """How well each text fits the query, at least 0; shape (texts,)."""
         total = len(self._norm)
         found = np.zeros(total)
-        for word in dict.fromkeys(_words(query)):
+        for word in dict.fromkeys(words_of(query)):
             posting = self._postings.get(word)
             if posting is not None:
                 rows, times = posting[:, 0], posting[:, 1]
@@ -47,5 +47,6 @@ class Bm25:
         return found
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Its runs of letters and digits, in lower case."""
     return re.findall(r"\w+", text.casefold())

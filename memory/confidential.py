@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from crito.memory.bm25 import words_of
 from crito.prompt import Prompt
 from crito.task import Task
 
@@ -29,13 +30,13 @@ class Confidential:
         answers = {*task.labels, *(e.expected for e in examples if e.expected)}
         texts = [*(value for e in examples for value in e.inputs.values()), *answers, *map(_said, prompts)]
         self._passages = {passage for text in texts for passage in _passages(text)}
-        self._passages |= {tuple(_words(answer)) for answer in answers if len(answer) >= _NAMED}
-        self._passages |= {(w,) for text in texts for w in _words(text) if len(w) >= _NAMED and not w.isalpha()}
+        self._passages |= {tuple(words_of(answer)) for answer in answers if len(answer) >= _NAMED}
+        self._passages |= {(w,) for text in texts for w in words_of(text) if len(w) >= _NAMED and not w.isalpha()}
         self._lengths = sorted({len(passage) for passage in self._passages} - {0})
 
     def holds(self, text: str) -> bool:
         """Whether a text repeats one of them."""
-        words = _words(text)
+        words = words_of(text)
         return any(run in self._passages for length in self._lengths for run in _runs(words, length))
 
 
@@ -45,16 +46,12 @@ def _said(prompt: Prompt) -> str:
 
 
 def _passages(text: str) -> Iterator[tuple[str, ...]]:
-    yield from _runs(_words(text), _RUN)
+    yield from _runs(words_of(text), _RUN)
     for sentence in re.split(r"[.!?]\s|\n", text):
-        words = tuple(_words(sentence))
+        words = tuple(words_of(sentence))
         if _FEWEST <= len(words) < _RUN:
             yield words
 
 
 def _runs(words: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
     return (tuple(words[at : at + length]) for at in range(len(words) - length + 1))
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())

@@ -7,9 +7,9 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from langgraph.store.base import BaseStore, PutOp
+from langgraph.store.base import BaseStore, PutOp, SearchItem
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 from pydantic import ValidationError
 
@@ -17,18 +17,18 @@ from crito.errors import BadInput
 from crito.memory.lessons import Observation
 from crito.memory.operator_use import OperatorUse
 from crito.memory.proven import ProvenPrompt
+from crito.tools.redaction import redacted
 
-VERSION = 1
+VERSION = 2
 """Of the records; a store with another one is not read."""
 _ROOT = "crito"
 _FOLDERS: dict[type, str] = {Observation: "observations", OperatorUse: "operators", ProvenPrompt: "prompts"}
-_MOST = 1_000_000
 _BATCH = 1_000
-"""Records of one transaction: SQLite takes no more than 32,766 values at once."""
+"""Records of one page, and of one transaction: SQLite takes no more than 32,766 values at once."""
 _TRIES, _PAUSE = 40, 0.05
 _RACED = ("store_migrations", "duplicate column")
 """In the errors of a set-up that another process was faster with."""
-_CURE = "move it away, or go on without it: --no-memory"
+_CURE = "move it away, or go on without it: --no-memory, or from Python no store"
 _Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt)
 
 
@@ -39,52 +39,53 @@ class LessonStore:
     again changes nothing.
 
     Args:
-        store: Any LangGraph store; Crito's records are under the namespace ``crito``.
+        store: Any LangGraph store.
         name: What errors call it.
+        namespace: Of the host's, under which Crito's records have their own namespace, ``crito``.
     """
 
-    def __init__(self, store: BaseStore, name: str = "the store") -> None:
+    def __init__(self, store: BaseStore, name: str = "the store", *, namespace: tuple[str, ...] = ()) -> None:
+        self.name = name
         self._store = store
-        self._name = name
+        self._root = (*namespace, _ROOT)
+        self._checked: dict[type, list[Any]] = {}
 
     async def read(self, kind: type[_Record]) -> list[_Record]:
-        """All records of a kind.
+        """All records of a kind; what was read for a check is handed over, once.
 
         Raises:
-            BadInput: One was written by another version, or is damaged.
+            BadInput: The store fails; or one was written by another version, or is damaged.
         """
+        if kind in self._checked:
+            return self._checked.pop(kind)
         found = []
-        with _usable(self._name):
-            items = await self._store.asearch((_ROOT, _FOLDERS[kind]), limit=_MOST)
-        for item in items:
+        for item in await self._items(kind):
             value = dict(item.value)
             version = value.pop("version", None)
             if version != VERSION:
-                raise BadInput(f"{self._name}: {item.key} is of version {version}, this is {VERSION}; {_CURE}")
+                raise BadInput(f"{self.name}: {item.key} is of version {version}, this is {VERSION}; {_CURE}")
             try:
                 found.append(kind.model_validate(value))
             except ValidationError as error:
                 first = error.errors()[0]
                 place = ".".join(map(str, first["loc"]))
-                raise BadInput(f"{self._name}: {item.key} is damaged ({place}: {first['msg']}); {_CURE}") from error
+                raise BadInput(f"{self.name}: {item.key} is damaged ({place}: {first['msg']}); {_CURE}") from error
         return found
 
     async def check(self) -> None:
-        """Read everything once.
+        """Read everything, before anything depends on it; it is kept for whoever reads it next.
 
         Raises:
-            BadInput: A record was written by another version, or is damaged.
+            BadInput: The store fails; or a record was written by another version, or is damaged.
         """
-        await self.read(Observation)
-        await self.read(OperatorUse)
-        await self.read(ProvenPrompt)
+        self._checked = {kind: await self.read(kind) for kind in _FOLDERS}
 
     async def write(self, *records: Observation | OperatorUse | ProvenPrompt) -> None:
         """Add records, up to a thousand in one transaction; one with the key of another takes its place."""
         await self._put(
             [
                 PutOp(
-                    (_ROOT, _FOLDERS[type(record)]),
+                    self._folder(type(record)),
                     record.key,
                     {"version": VERSION, **record.model_dump(mode="json")},
                     index=False,
@@ -95,14 +96,27 @@ class LessonStore:
 
     async def forget(self, run: str | None = None) -> int:
         """Remove every record of a run, or all there are; returns how many there were."""
-        with _usable(self._name):
-            items = [i for f in _FOLDERS.values() for i in await self._store.asearch((_ROOT, f), limit=_MOST)]
+        items = [item for kind in _FOLDERS for item in await self._items(kind)]
         gone = [item for item in items if run is None or item.value.get("run") == run]
         await self._put([PutOp(item.namespace, item.key, None) for item in gone])
         return len(gone)
 
+    def _folder(self, kind: type) -> tuple[str, ...]:
+        return (*self._root, _FOLDERS[kind])
+
+    async def _items(self, kind: type) -> list[SearchItem]:
+        """All items of a kind, page by page; one that is pushed to the next page by a new one is taken once."""
+        folder, at = self._folder(kind), 0
+        found: dict[str, SearchItem] = {}
+        with _usable(self.name):
+            while page := await self._store.asearch(folder, limit=_BATCH, offset=at):
+                found |= {item.key: item for item in page if item.namespace == folder}
+                at += len(page)
+        return list(found.values())
+
     async def _put(self, changes: Sequence[PutOp]) -> None:
-        with _usable(self._name):
+        self._checked.clear()
+        with _usable(self.name):
             for start in range(0, len(changes), _BATCH):
                 await self._store.abatch(changes[start : start + _BATCH])
 
@@ -115,7 +129,7 @@ async def opened(path: Path) -> AsyncIterator[LessonStore]:
         BadInput: The file is no SQLite database, is damaged, or cannot be written.
     """
     async with AsyncExitStack() as stack:
-        with _usable(str(path), (sqlite3.DatabaseError, OSError)):
+        with _usable(str(path)):
             path.parent.mkdir(parents=True, exist_ok=True)
             store = await stack.enter_async_context(AsyncSqliteStore.from_conn_string(str(path)))
             await _set_up(store)
@@ -137,9 +151,9 @@ async def _set_up(store: AsyncSqliteStore) -> None:
 
 
 @contextmanager
-def _usable(name: str, kinds: tuple[type[Exception], ...] = (sqlite3.DatabaseError,)) -> Iterator[None]:
-    """Says of an error of the database, or of one of these kinds, which memory has it."""
+def _usable(name: str) -> Iterator[None]:
+    """Says of any error which memory has it: a host's store may fail in any way."""
     try:
         yield
-    except kinds as error:
-        raise BadInput(f"{name}: cannot be used as a memory ({error}); {_CURE}") from error
+    except Exception as error:
+        raise BadInput(f"{name}: cannot be used as a memory ({redacted(str(error))}); {_CURE}") from error

@@ -10,6 +10,8 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Sequence
+from functools import cached_property
+from statistics import fmean
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -18,17 +20,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crito.memory.bm25 import Bm25
 from crito.memory.recipe import Recipe
-from crito.memory.signature import Name, OneLine, Signature, Signatures
+from crito.memory.signature import ALIKE, Name, OneLine, Signature, Signatures, TargetName
+from crito.tools.redaction import public_name
 
 _DOUBT = 16.0
 """Examples' worth of doubt: the gain of a lesson is pulled towards none."""
 _OTHER_MODEL = 0.5
-"""What an observation with another model counts."""
+"""What a run with another model counts."""
 _HALF_LIFE = 90 * 86_400.0
-"""Seconds after which an observation that was not confirmed since counts half."""
+"""Seconds after which a run that was not confirmed since counts half."""
 _MOST = 100
-"""Examples that one observation counts at most, so that a few runs can refute any claim."""
-_Z = 1.96
+"""Examples that one run counts at most, so that a few runs can refute any claim."""
+_REFUTED = 2
+"""Runs of like tasks without a gain from which a lesson that had fewer with one promises nothing."""
 _Id = Annotated[Name, Field(min_length=1)]
 
 
@@ -60,7 +64,7 @@ class Observation(BaseModel):
     section: Name = ""
     recipe: Recipe | None = None
     signature: Signature
-    model: Name
+    model: TargetName
     operator: Name
     n: int = Field(gt=0, le=1_000_000)
     gain: float = Field(ge=-1, le=1)
@@ -106,37 +110,54 @@ class Lesson(BaseModel):
         recipe = self.latest.recipe
         return recipe.text if recipe else self.latest.text
 
+    @cached_property
+    def effects(self) -> tuple[Observation, ...]:
+        """One observation for each run: what it saw on several candidates, averaged."""
+        by_run: dict[str, list[Observation]] = {}
+        for observation in self.observations:
+            by_run.setdefault(observation.run, []).append(observation)
+        return tuple(_averaged(of_run) for of_run in by_run.values())
+
     @property
     def n(self) -> int:
-        """Examples of all observations together."""
-        return sum(o.n for o in self.observations)
+        """Examples of all runs together."""
+        return sum(effect.n for effect in self.effects)
 
     @property
     def gain(self) -> float:
         """Mean gain per example."""
-        return sum(o.n * o.gain for o in self.observations) / self.n
+        return sum(effect.n * effect.gain for effect in self.effects) / self.n
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the gain, from those of the observations: their errors add up as independent ones do."""
-        errors = [o.n * (o.high - o.low) / (2 * _Z) for o in self.observations]
-        half = _Z * math.sqrt(sum(error**2 for error in errors)) / self.n
+        """95 % interval of the gain, from those of the runs: their errors add up as independent ones do."""
+        halves = (effect.n * (effect.high - effect.low) / 2 for effect in self.effects)
+        half = math.hypot(*halves) / self.n
         return max(-1.0, self.gain - half), min(1.0, self.gain + half)
 
     @property
     def confirmed(self) -> int:
-        """Observations whose interval lies above zero."""
-        return sum(o.low > 0 for o in self.observations)
+        """Runs whose interval lies above zero."""
+        return sum(effect.low > 0 for effect in self.effects)
 
     @property
     def refuted(self) -> int:
-        """Observations without a gain."""
-        return sum(o.gain <= 0 for o in self.observations)
+        """Runs without a gain."""
+        return sum(effect.gain <= 0 for effect in self.effects)
 
     @property
     def runs(self) -> tuple[str, ...]:
         """The runs that it was measured in."""
-        return tuple(dict.fromkeys(o.run for o in self.observations))
+        return tuple(effect.run for effect in self.effects)
+
+
+def _averaged(of_run: Sequence[Observation]) -> Observation:
+    """A run as one observation: its candidates share their examples, so they count once and err as one."""
+    if len(of_run) == 1:
+        return of_run[0]
+    weights = [o.n for o in of_run]
+    means = {name: fmean((getattr(o, name) for o in of_run), weights) for name in ("gain", "low", "high")}
+    return of_run[-1].model_copy(update={"n": max(weights), **means})
 
 
 def lessons(observations: Iterable[Observation]) -> list[Lesson]:
@@ -146,6 +167,15 @@ def lessons(observations: Iterable[Observation]) -> list[Lesson]:
         by_id.setdefault(observation.lesson, []).append(observation)
     found = [Lesson(id=key, observations=tuple(group)) for key, group in by_id.items()]
     return sorted(found, key=lambda lesson: (lesson.latest.seen, lesson.id))
+
+
+def _beside_the_usual(effects: Sequence[Observation], gains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The gains, those of recipes less the mean gain of the run's other recipes where that is above none."""
+    recipe = np.array([effect.kind == "recipe" for effect in effects], dtype=np.float64)
+    run = np.unique([effect.run for effect in effects], return_inverse=True)[1]
+    others = np.bincount(run, recipe)[run] - 1
+    usual = (np.bincount(run, recipe * gains)[run] - gains) / np.maximum(others, 1)
+    return gains - recipe * np.maximum(usual, 0.0)
 
 
 class Recollection:
@@ -159,18 +189,23 @@ class Recollection:
         self._known = list(known)
         self._kind = np.array([lesson.latest.kind for lesson in known])
         self._words = Bm25([f"{lesson.latest.label} {lesson.text}" for lesson in known])
-        rows = [(at, observation) for at, lesson in enumerate(known) for observation in lesson.observations]
+        rows = [(at, effect) for at, lesson in enumerate(known) for effect in lesson.effects]
         self._lesson = np.array([at for at, _ in rows], dtype=np.intp)
-        self._n, self._gain, self._seen = (
-            np.array([getattr(o, name) for _, o in rows], dtype=np.float64) for name in ("n", "gain", "seen")
+        self._n, gains, self._seen = (
+            np.array([getattr(e, name) for _, e in rows], dtype=np.float64) for name in ("n", "gain", "seen")
         )
-        self._model = np.array([o.model for _, o in rows])
-        self._signatures = Signatures([o.signature for _, o in rows])
+        self._gain = _beside_the_usual([e for _, e in rows], gains)
+        self._model = np.array([e.model for _, e in rows])
+        self._signatures = Signatures([e.signature for _, e in rows])
 
     def worth(self, signature: Signature, model: str, *, now: float) -> NDArray[np.float64]:
         """The gain to be expected of each lesson on a task, pulled towards none where little is known.
 
-        The mean of the observed gains, each weighted by its examples (100 at most), the square of the tasks' likeness,
+        Of a recipe it is the gain over what is usual: nearly every recipe beats a bad seed, so what speaks for one is
+        that it was better than the other recipes of its run, and than the seed. A lesson that was not in two runs of
+        like tasks, and in more of them than it was, promises none, however large its first claim.
+
+        The mean of the runs' gains, each weighted by its examples (100 at most), the square of the tasks' likeness,
         half for another model, and half for every 90 days that it is away from now, in the past or, by a wrong clock,
         in the future; 16 examples without a gain are added. So it shrinks with refutations and with disuse.
 
@@ -180,12 +215,16 @@ class Recollection:
             now: Seconds since 1970.
         """
         age = np.abs(now - self._seen)
-        known = np.where(self._model == model, 1.0, _OTHER_MODEL)
-        counted = np.minimum(self._n, _MOST)
-        weights = counted * self._signatures.likeness(signature) ** 2 * known * 0.5 ** (age / _HALF_LIFE)
-        total = len(self._known)
-        gains = np.bincount(self._lesson, weights * self._gain, minlength=total)
-        return np.asarray(gains / (np.bincount(self._lesson, weights, minlength=total) + _DOUBT))
+        known = np.where(self._model == public_name(model), 1.0, _OTHER_MODEL)
+        alike = self._signatures.likeness(signature)
+        weights = np.minimum(self._n, _MOST) * alike**2 * known * 0.5 ** (age / _HALF_LIFE)
+        found = self._summed(weights * self._gain) / (self._summed(weights) + _DOUBT)
+        won, lost = (self._summed((alike >= ALIKE) & side) for side in (self._gain > 0, self._gain <= 0))
+        return np.where((lost >= _REFUTED) & (lost > won), np.minimum(found, 0.0), found)
+
+    def _summed(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
+        """The sum over each lesson's runs."""
+        return np.bincount(self._lesson, values, minlength=len(self._known)).astype(np.float64)
 
     def best(
         self,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crito.memory.signature import Signature, Signatures
+from crito.memory.signature import Signature, Signatures, TargetName
+from crito.tools.redaction import public_name
 from crito.tools.stats import BetaArm
 
 _MOST = 6.0
@@ -28,7 +29,7 @@ class OperatorUse(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     run: str = Field(min_length=1)
     signature: Signature
-    model: str
+    model: TargetName
     arms: dict[str, tuple[float, float]]
     seen: float = Field(ge=0)
 
@@ -51,7 +52,7 @@ def priors(uses: Sequence[OperatorUse], signature: Signature, model: str) -> dic
     alike = Signatures([use.signature for use in uses]).likeness(signature) if uses else ()
     found: dict[str, BetaArm] = {}
     for use, likeness in zip(uses, alike, strict=True):
-        weight = float(likeness) ** 2 * (1.0 if use.model == model else _OTHER_MODEL)
+        weight = float(likeness) ** 2 * (1.0 if use.model == public_name(model) else _OTHER_MODEL)
         for name, (won, lost) in use.arms.items():
             before = found.get(name, (0.0, 0.0))
             found[name] = (before[0] + weight * won, before[1] + weight * lost)

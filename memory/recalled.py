@@ -16,12 +16,12 @@ class Advice(BaseModel):
         lesson: Its id.
         text: What it says.
         recipe: For a recipe; None for a direction.
-        expected: Gain to be expected on this task.
+        expected: Gain to be expected on this task; of a recipe, over what is usual.
         gain: Mean gain that was observed.
         interval: 95 % interval of it.
-        n: Examples of all observations.
+        n: Examples of all runs.
         runs: Runs that observed it.
-        refuted: Observations without a gain.
+        refuted: Runs without a gain.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -7,9 +7,22 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crito.prompt import Layout
+from crito.prompt import DemosPlace, Place, Style
 
 Instructions = Literal["kept", "none", "answer_rule"]
+
+
+class LayoutChange(BaseModel):
+    """What a recipe changes of a seed's layout, key by key as in :class:`crito.prompt.Layout`; None for what stays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    style: Style | None = None
+    demos: DemosPlace | None = None
+    instructions: Place | None = None
+
+
+_PLACES = {"system": "as the system message", "user": "before the first input", "each": "before every input"}
+_SHOWN = {"turns": "as chat turns", "inline": "inside the message"}
 
 
 class Recipe(BaseModel):
@@ -18,14 +31,14 @@ class Recipe(BaseModel):
     Attributes:
         instructions: The seed's, none at all, or the seed's and the rule that asks for the answer alone.
         cue: Which of the answer cues ends the input; None for the seed's own template.
-        layout: Where the parts are.
+        layout_change: Which parts have another place or style than the seed's.
         demos: How many demonstrations there are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     instructions: Instructions
     cue: int | None = Field(default=None, ge=0, le=99)
-    layout: Layout = Layout()
+    layout_change: LayoutChange = LayoutChange()
     demos: int = Field(default=0, ge=0, le=999)
 
     @property
@@ -39,11 +52,12 @@ class Recipe(BaseModel):
             "none": "no instructions",
             "answer_rule": "your instructions with an answer rule",
         }[self.instructions]
-        if self.instructions != "none" and self.layout.style != "plain":
-            yield f"as {self.layout.style}"
-        if self.instructions != "none" and self.layout.instructions != "system":
-            yield "before the first input" if self.layout.instructions == "user" else "before every input"
+        change = self.layout_change
+        if self.instructions != "none" and change.style:
+            yield f"as {change.style}"
+        if self.instructions != "none" and change.instructions:
+            yield _PLACES[change.instructions]
         if self.cue is not None:
             yield "an answer cue" + (f" (form {self.cue + 1})" if self.cue else "")
         if self.demos:
-            yield f"{self.demos} examples" + (" inside the message" if self.layout.demos == "inline" else "")
+            yield f"{self.demos} examples" + (f" {_SHOWN[change.demos]}" if change.demos else "")

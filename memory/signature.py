@@ -14,7 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from crito.records import TaskKind
 from crito.task import Task
 from crito.tools.metrics import parse
+from crito.tools.redaction import public_name
 
+ALIKE = 0.8
+"""Likeness from which two tasks count as like ones, where that is asked with yes or no."""
 _COPIED = 0.8
 """Share of the answers that stand in their inputs from which a task is an extraction."""
 _SHORT = 60
@@ -34,6 +37,8 @@ def _plain(text: str) -> str:
 OneLine = Annotated[str, AfterValidator(_plain)]
 """A text that cannot steer a terminal: a store may be filled by others."""
 Name = Annotated[OneLine, Field(max_length=300)]
+TargetName = Annotated[Name, AfterValidator(public_name)]
+"""A model, as it is remembered: without the keys that its address may hold."""
 
 
 class Signature(BaseModel):

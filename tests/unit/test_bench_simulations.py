@@ -3,12 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from crito.memory.lessons import Recollection, lessons
 from crito.prompt import Prompt, Section
 from crito.protocols import ModelRequest
+from tests.bench.memory import poisoned
 from tests.bench.no_difference import SIZES, target, task_of, verdicts
 from tests.bench.racing import RIVAL, RULES, Field, answers, measured, picked, raced
 from tests.bench.world_rules import World
 from tests.builders import make_examples
+from tests.unit.test_lessons import NOW, TASK, observed, tried
 
 
 def prompt_of(text: str) -> Prompt:
@@ -89,3 +92,13 @@ def test_a_large_true_difference_is_always_an_improvement() -> None:
 
 def test_where_nothing_is_better_an_improvement_is_rare() -> None:
     assert verdicts((0.5, 0.5), 50, 0.5, 400)["improved"] <= 0.05
+
+
+def test_a_poisoned_memory_recommends_what_was_bad_and_nothing_that_was_good() -> None:
+    recipes = [tried(n, gain, run=run) for run in ("r1", "r2") for n, gain in enumerate((0.4, 0.3, 0.1, -0.2))]
+    directions = [observed(text=f"Do {gain}.", gain=gain) for gain in (0.4, 0.1, -0.2)]
+    false = poisoned([*recipes, *directions])
+    known = Recollection(lessons(false))
+    said = [lesson for kind in ("recipe", "direction") for lesson, _ in known.best(kind, TASK, "m", count=9, now=NOW)]
+    assert {lesson.id for lesson in said} == {o.lesson for o in (*recipes[2:4], *directions[1:])}
+    assert all(o.n == 1_000 and o.high - o.low < 0.05 and abs(o.gain) == 0.5 for o in false)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from langgraph.store.base import Op, PutOp
+from langgraph.store.base import Op, PutOp, SearchItem
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
@@ -31,6 +31,12 @@ async def test_what_was_written_is_read_back_from_the_file(tmp_path: Path) -> No
         assert sorted(o.run for o in await store.read(Observation)) == ["r1", "r2"]
         assert await store.read(OperatorUse) == [USE]
         assert await store.read(ProvenPrompt) == [PROVEN]
+
+
+def test_no_record_has_a_key_of_a_models_address() -> None:
+    keyed = {"model": "endpoint/http://me:sesame@host/v1?key=sesame#m"}
+    records = [type(r).model_validate({**r.model_dump(), **keyed}) for r in (observed(), USE, PROVEN)]
+    assert {record.model for record in records} == {"endpoint/http://host/v1#m"}
 
 
 async def test_written_twice_is_written_once() -> None:
@@ -66,6 +72,43 @@ async def test_a_run_is_forgotten_with_all_that_it_left() -> None:
     assert await store.forget() == 1
 
 
+async def test_records_are_read_page_by_page() -> None:
+    class Paged(InMemoryStore):
+        """A store that gives out ten records at once, and whose first new one pushes the others down."""
+
+        async def asearch(self, namespace_prefix: tuple[str, ...], /, **options: Any) -> list[SearchItem]:
+            assert options["limit"] <= 1_000
+            return await super().asearch(namespace_prefix, limit=10, offset=max(0, options["offset"] - 1))
+
+    store = LessonStore(Paged())
+    await store.write(*(observed(candidate=f"c{n}") for n in range(25)))
+    assert len(await store.read(Observation)) == 25
+    assert await store.forget() == 25
+
+
+async def test_a_host_gives_a_place_in_its_store() -> None:
+    host = InMemoryStore()
+    alice, bob = (LessonStore(host, namespace=("team", name)) for name in ("alice", "bob"))
+    await alice.write(observed(), USE)
+    await bob.write(observed(run="r2"))
+    assert await host.asearch(("team", "alice", "crito"))
+    assert await bob.read(OperatorUse) == []
+    assert await LessonStore(host).read(Observation) == []
+    assert await bob.forget() == 1
+    assert await alice.read(Observation) == [observed()]
+
+
+async def test_whatever_fails_in_a_hosts_store_is_told_in_one_line_without_secrets() -> None:
+    class Gone(InMemoryStore):
+        async def asearch(self, namespace_prefix: tuple[str, ...], /, **options: Any) -> list[SearchItem]:
+            raise ConnectionRefusedError(f"no answer from {namespace_prefix}\n  with {options}, Bearer sesame")
+
+    with pytest.raises(BadInput, match=r"^the store: cannot be used as a memory \(no answer.*--no-memory") as said:
+        await LessonStore(Gone()).check()
+    assert "\n" not in str(said.value)
+    assert "sesame" not in str(said.value)
+
+
 async def test_a_hosts_own_records_are_left_alone() -> None:
     host = InMemoryStore()
     await host.aput(("crito_notes",), "a", {"run": "r1"})
@@ -81,9 +124,10 @@ async def test_a_hosts_own_records_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("value", "fault"),
     [
-        ({"version": 2, **observed().model_dump(mode="json")}, "is of version 2, this is 1"),
+        ({"version": 1, **observed().model_dump(mode="json")}, "is of version 1, this is 2"),
+        ({"version": 3, **observed().model_dump(mode="json")}, "is of version 3, this is 2"),
         (observed().model_dump(mode="json"), "is of version None"),
-        ({"version": 1, **observed().model_dump(mode="json"), "n": 0}, r"is damaged \(n: "),
+        ({"version": 2, **observed().model_dump(mode="json"), "n": 0}, r"is damaged \(n: "),
     ],
 )
 async def test_a_record_that_cannot_be_trusted_is_named_with_the_cure(value: dict[str, Any], fault: str) -> None:

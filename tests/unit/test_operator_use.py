@@ -23,6 +23,11 @@ def test_other_models_and_other_tasks_weigh_less() -> None:
     assert sum(priors([use("a", 2.0, 2.0, signature=OTHER)], TASK, "m")["restyle"]) < 0.3
 
 
+def test_a_model_is_known_whatever_key_its_address_holds() -> None:
+    seen = use("a", 1.0, 0.5, model="endpoint/http://me:old@host/v1#m")
+    assert priors([seen], TASK, "endpoint/http://me:new@host/v1#m") == priors([use("a", 1.0, 0.5)], TASK, "m")
+
+
 def test_nothing_is_known_without_earlier_runs() -> None:
     assert priors([], TASK, "m") == {}
 

@@ -1,33 +1,41 @@
 """Whole runs that learn, and later ones that go by it."""
 
 import asyncio
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
-from langgraph.store.base import BaseStore, Op, PutOp
+from langgraph.store.base import BaseStore, Op, PutOp, SearchItem
 from langgraph.store.memory import InMemoryStore
 
-from crito.api import optimize
-from crito.errors import BadInput
+from crito.api import optimize, resume
+from crito.errors import BadInput, Interrupted
 from crito.graph.preset import RECALL, Preset, Stage
+from crito.graph.recall import uses
+from crito.graph.run import Run
+from crito.graph.wiring import silent
+from crito.memory.attempts import Attempt
 from crito.memory.lesson_store import LessonStore, opened
 from crito.memory.lessons import Observation, lessons
 from crito.memory.operator_use import OperatorUse
 from crito.memory.proven import ProvenPrompt
-from crito.memory.recipe import Recipe
+from crito.memory.recalled import Advice, Recalled
+from crito.memory.recipe import LayoutChange, Recipe
 from crito.memory.signature import Signature
-from crito.prompt import Layout
+from crito.prompt import Style
 from crito.protocols import ModelReply, ModelRequest
 from crito.result import Result
 from crito.task import Budget
 from crito.tools.scripted_model import ScriptedModel
+from tests.builders import make_deps
 from tests.toy_run import DESCRIPTION, LABELS, RULE, agents, finished, rows, target, toy_model
 from tests.unit.test_lessons import observed
 
 SIGNATURE = Signature(kind="classification", metric="label", labels=2, input_words=5.0, language="en")
+STYLES: tuple[Style, ...] = ("json", "xml", "markdown")
 _Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt)
 
 
@@ -127,6 +135,32 @@ def test_the_next_run_tries_what_helped_and_says_so(tmp_path: Path) -> None:
     assert second.as_json()["lessons"][0]["lesson"] == second.lessons[0].lesson
 
 
+@pytest.mark.parametrize(
+    ("said", "author", "outcome"),
+    [
+        ("wrong_content: Say where refunds go!", "rewriter", "not better: it lost"),
+        ("wrong_content: say where the refunds go", "rewriter", "not better: it lost"),
+        ("wrong_content: say where parcels went", "rewriter", "not taken up"),
+        ("wrong_content: say where refunds go", "code", "not taken up"),
+        ("", "rewriter", "not taken up"),
+    ],
+)
+async def test_what_came_of_a_direction_is_what_came_of_an_agents_hypothesis_that_says_it(
+    tmp_path: Path, said: str, author: str, outcome: str
+) -> None:
+    (lesson,) = lessons([observed(text="say where refunds go")])
+    tried: dict[str, Any] = {"parent": "s", "round": 1, "operator": "o", "author": author, "hypothesis": said}
+    measured = {"fate": "not_better", "reason": "it lost", "gain": -0.1, "n": 12}
+    async with make_deps(tmp_path) as deps:
+        await deps.attempts.record(
+            Attempt(candidate="a", **tried, fate="screened"),
+            Attempt(candidate="b", **tried, **measured),
+            Attempt(candidate="c", **{**tried, "hypothesis": "off_label: name the labels"}, fate="accepted"),
+        )
+        (use,) = uses(deps, Recalled(directions=(Advice.of(lesson, 0.1),)))
+    assert (use.outcome, use.gain) == (outcome, None if outcome == "not taken up" else -0.1)
+
+
 def test_without_memory_nothing_is_read_or_written(tmp_path: Path) -> None:
     finished(tmp_path / "crito.db", memory="off")
     assert not (tmp_path / "lessons.db").exists()
@@ -159,6 +193,46 @@ def test_a_hosts_store_takes_the_place_of_the_file(tmp_path: Path) -> None:
     assert len({o.run for o in asyncio.run(LessonStore(host).read(Observation))}) == 2
 
 
+def test_memory_is_read_once_and_not_again_when_a_run_is_resumed(tmp_path: Path) -> None:
+    class Counting(InMemoryStore):
+        read: ClassVar[list[tuple[str, ...]]] = []
+
+        async def asearch(self, namespace_prefix: tuple[str, ...], /, **options: Any) -> list[SearchItem]:
+            found = await super().asearch(namespace_prefix, **options)
+            self.read.extend([namespace_prefix] * bool(found))
+            return found
+
+    host, begun = Counting(), list[Run]()
+    finished_in(tmp_path, host)
+    assert Counting.read == []
+
+    def drain(event: Mapping[str, Any]) -> None:
+        if event["event"] == "round":
+            begun[0].drain("enough")
+
+    with pytest.raises(Interrupted, match="resume") as stopped:
+        finished_in(tmp_path, host, listener=drain, started=begun.append)
+    assert sorted(Counting.read) == [("crito", "observations"), ("crito", "operators")]
+    (run,) = re.findall(r"resume (\w{8})", str(stopped.value))
+    model = toy_model()
+    assert resume(run, model=model, agent_model=model, store=host, database=tmp_path / "crito.db").lessons
+    assert len(Counting.read) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"store": InMemoryStore(), "memory": "off"}, "store: memory is off, .*; leave out one of the two"),
+        ({"namespace": ("team",)}, "namespace: is a place in a store; give the store too"),
+        ({"store": InMemoryStore(), "namespace": ("a.b",)}, r"InMemoryStore: cannot be used as a memory \(.*'a\.b'"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        optimize(DESCRIPTION, rows(), model=toy_model(), labels=LABELS, database=tmp_path / "crito.db", **given)
+    assert not (tmp_path / "crito.db").exists()
+
+
 def test_a_store_that_fails_costs_a_warning_and_not_the_result(tmp_path: Path) -> None:
     class Full(InMemoryStore):
         async def abatch(self, ops: Iterable[Op]) -> list[Any]:
@@ -168,9 +242,10 @@ def test_a_store_that_fails_costs_a_warning_and_not_the_result(tmp_path: Path) -
             return await super().abatch(asked)
 
     heard: list[Any] = []
-    result = finished_in(tmp_path, Full(), heard=heard)
+    result = finished_in(tmp_path, Full(), listener=heard.append)
     assert result.verdict.decision == "improved"
-    assert [e["text"] for e in heard if e["event"] == "warning"] == ["nothing was remembered of this run: disk full"]
+    (said,) = [e["text"] for e in heard if e["event"] == "warning"]
+    assert said.startswith("nothing was remembered of this run: Full: cannot be used as a memory (disk full)")
 
 
 def test_a_damaged_memory_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -183,10 +258,10 @@ def test_a_damaged_memory_is_refused_before_anything_is_written(tmp_path: Path) 
 
 def test_bad_advice_must_win_like_any_other_and_does_not(tmp_path: Path) -> None:
     host = InMemoryStore()
-    bad = [Recipe(instructions="kept", layout=Layout(style=style)) for style in ("json", "xml", "markdown")]
+    bad = [Recipe(instructions="kept", layout_change=LayoutChange(style=s)) for s in STYLES]
     fields: dict[str, Any] = {"kind": "recipe", "label": "", "signature": SIGNATURE, "model": "scripted/toy"}
     sure = {"gain": 0.9, "low": 0.8, "high": 1.0, "n": 1_000_000, "seen": time.time()}
-    claims = [observed(**fields, **sure, text=recipe.text, recipe=recipe) for recipe in bad]
+    claims = [observed(**fields, **sure, text=r.text, recipe=r, run=f"r{n}") for n, r in enumerate(bad)]
     asyncio.run(LessonStore(host).write(*claims))
     honest = finished_in(tmp_path, InMemoryStore())
     misled = finished_in(tmp_path, host)
@@ -200,9 +275,11 @@ def test_bad_advice_must_win_like_any_other_and_does_not(tmp_path: Path) -> None
 def finished_in(
     folder: Path,
     store: BaseStore,
-    heard: list[Any] | None = None,
+    *,
     model: ScriptedModel | None = None,
     preset: Preset | None = None,
+    listener: Callable[[Mapping[str, Any]], None] = silent,
+    started: Callable[[Run], None] = lambda _: None,
 ) -> Result:
     """A run with a store of the host."""
     return optimize(
@@ -214,5 +291,6 @@ def finished_in(
         budget=Budget(calls=300),
         store=store,
         database=folder / "crito.db",
-        listener=(heard if heard is not None else []).append,
+        listener=listener,
+        started=started,
     )

@@ -7,7 +7,7 @@ import pytest
 from crito.agents.edits import answer_only, cues
 from crito.agents.recipes import followed, recipe_of
 from crito.memory.proven import ProvenPrompt, fitting
-from crito.memory.recipe import Recipe
+from crito.memory.recipe import LayoutChange, Recipe
 from crito.prompt import Demo, Layout, Prompt, Section
 from tests.builders import SEED, make_task
 from tests.unit.test_lessons import OTHER, TASK
@@ -22,14 +22,27 @@ START = TOY.prompts["main"]
     [
         Recipe(instructions="kept", demos=2),
         Recipe(instructions="answer_rule", cue=0),
-        Recipe(instructions="answer_rule", cue=2, demos=4, layout=Layout(instructions="user")),
-        Recipe(instructions="none", demos=3, layout=Layout(demos="inline")),
-        Recipe(instructions="kept", layout=Layout(style="xml", instructions="each")),
+        Recipe(instructions="answer_rule", cue=2, demos=4, layout_change=LayoutChange(instructions="user")),
+        Recipe(instructions="none", demos=3, layout_change=LayoutChange(demos="inline")),
+        Recipe(instructions="kept", layout_change=LayoutChange(style="xml", instructions="each")),
     ],
 )
 def test_a_recipe_that_was_followed_is_read_back(recipe: Recipe) -> None:
     made = START.apply(followed(recipe, START, TOY, DEMOS))
     assert recipe_of(made, START, TOY) == recipe
+
+
+def test_a_recipe_changes_of_another_seeds_layout_what_it_changed_of_its_own() -> None:
+    plain = START.model_copy(update={"layout": Layout(instructions="user")})
+    marked = START.model_copy(update={"layout": Layout(style="markdown", demos="inline")})
+    recipe = recipe_of(plain.model_copy(update={"layout": Layout(instructions="each")}), plain, TOY)
+    assert recipe == Recipe(instructions="kept", layout_change=LayoutChange(instructions="each"))
+    made = marked.apply(followed(recipe, marked, TOY, ()))
+    assert made.layout == Layout(style="markdown", demos="inline", instructions="each")
+    unmarked = recipe_of(marked.model_copy(update={"layout": Layout()}), marked, TOY)
+    assert unmarked is not None
+    assert unmarked.text == "your instructions, as plain"
+    assert START.apply(followed(unmarked, START, TOY, ())) == START
 
 
 def test_a_recipe_holds_nothing_of_what_the_prompt_says() -> None:
