@@ -20,10 +20,10 @@ def recipe_of(prompt: Prompt, seed: Prompt, task: Task) -> Recipe | None:
         task: The task of both.
     """
     instructions = _instructions(prompt, seed, task)
-    templates = [seed.template, *_templates(seed, task)]
-    if instructions is None or prompt.template not in templates or prompt.words != seed.words:
+    known = templates(seed, task)
+    if instructions is None or prompt.template not in known or prompt.words != seed.words:
         return None
-    cue = templates.index(prompt.template) - 1
+    cue = known.index(prompt.template) - 1
     changed = {key: value for key, value in prompt.layout if value != getattr(seed.layout, key)}
     return Recipe(
         instructions=instructions,
@@ -40,15 +40,20 @@ def followed(recipe: Recipe, seed: Prompt, task: Task, demos: Sequence[Demo]) ->
     """
     layout = seed.layout.model_copy(update=recipe.layout_change.model_dump(exclude_none=True))
     wanted = seed.model_copy(update={"layout": layout, "demos": tuple(demos[: recipe.demos])})
-    templates = _templates(seed, task)
-    if recipe.cue is not None and recipe.cue < len(templates):
-        wanted = wanted.model_copy(update={"template": templates[recipe.cue]})
+    cued = templates(seed, task)[1:]
+    if recipe.cue is not None and recipe.cue < len(cued):
+        wanted = wanted.model_copy(update={"template": cued[recipe.cue]})
     rule = answer_only(seed, task)
     if recipe.instructions == "none" and demos:
         wanted = wanted.model_copy(update={"sections": ()})
     elif recipe.instructions == "answer_rule" and rule:
         wanted = wanted.model_copy(update={"sections": seed.apply(rule).sections})
     return seed.diff(wanted).model_copy(update={"rationale": recipe.text})
+
+
+def templates(seed: Prompt, task: Task) -> list[str]:
+    """The seed's template, then it with each answer cue."""
+    return [seed.template, *(str(edit.value) for patch in cues(seed, task) for edit in patch.edits)]
 
 
 def _instructions(prompt: Prompt, seed: Prompt, task: Task) -> Instructions | None:
@@ -58,7 +63,3 @@ def _instructions(prompt: Prompt, seed: Prompt, task: Task) -> Instructions | No
         return "none"
     rule = answer_only(seed, task)
     return "answer_rule" if rule and prompt.sections == seed.apply(rule).sections else None
-
-
-def _templates(seed: Prompt, task: Task) -> list[str]:
-    return [str(edit.value) for patch in cues(seed, task) for edit in patch.edits]

@@ -21,15 +21,15 @@ _PARTS: Mapping[str, Mapping[str, object]] = {
     "confirmation": {"finalists": 0},
 }
 _OPERATORS_OF: Mapping[str, tuple[str, ...]] = {
-    "demos": ("demonstrations",),
+    "demos": ("demonstrations", "spread"),
     "socratic": ("socratic",),
     "compression": ("compress",),
     "sweep": ("sweep",),
 }
 
 _READ_BY: Mapping[str, tuple[str, ...]] = {
-    "demos": ("recall", "opening", "demonstrations", "critique_synthesis"),
-    "own-outputs": ("recall", "opening", "demonstrations"),
+    "demos": ("opening", "demonstrations", "spread", "critique_synthesis"),
+    "own-outputs": ("opening", "demonstrations", "spread"),
     "repair": ("critique_synthesis", "socratic"),
     "taxonomy": ("critique_synthesis",),
 }

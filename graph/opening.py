@@ -12,7 +12,6 @@ from crito.graph.allowance import as_state, calls_left
 from crito.graph.confirm import confirm_calls
 from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
-from crito.graph.preset import RECALL
 from crito.graph.state import RunState
 from crito.memory.operator_use import added
 from crito.memory.recalled import Recalled
@@ -55,13 +54,11 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
     score = deps.archive.mean(seed.id, deps.val)
     deps.notify({"event": "best", "candidate": seed.id, "score": score})
     recalled = Recalled.model_validate(state["recalled"])
-    useful = [at for at, stage in enumerate(deps.preset.stages) if recalled.contenders or stage.operators != RECALL]
-    begin = useful[0] if useful else 0
     update: RunState = {
-        "stage": begin,
+        "stage": 0,
         "stage_rounds": 1,
         "round": 0,
-        "calls": max(0, int(deps.preset.stages[begin].share * left)),
+        "calls": max(0, int(deps.preset.stages[0].share * left)),
         "seen": [seed.id],
         "pool": [seed.id],
         "incumbent": seed.id,

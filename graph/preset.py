@@ -10,8 +10,6 @@ from crito.graph.schedules import Schedule, cost
 from crito.memory.selection import Kind
 from crito.task import Budget
 
-RECALL = ("recall",)
-"""The operators of a stage that is left out where nothing is known from earlier runs."""
 MERGE = "merge"
 """The operator that joins two winners of one round in the next."""
 

@@ -13,16 +13,16 @@ from crito.config import suggestion
 from crito.errors import BadInput
 from crito.graph.ablation import without
 from crito.graph.operators.catalogue import OPERATORS
-from crito.graph.preset import RECALL, Preset, Stage
+from crito.graph.preset import Preset, Stage
 from crito.task import Task
 
-_RECALL = Stage(name="recall", operators=RECALL, count=6, share=0.25, schedule="halving")
 _OPENING = Stage(name="opening", operators=("opening",), share=0.35, count=20)
 _SWEEP = Stage(name="sweep", operators=("sweep",), count=8, schedule="halving")
 _COMPRESS = Stage(name="compress", operators=("compress",), share=0.1, rounds=4, accept="cheaper")
 _SEARCH = (
     "critique_synthesis",
     "demonstrations",
+    "spread",
     "socratic",
     "recombine",
     "induce",
@@ -42,7 +42,6 @@ DEFAULT = Preset(
     name="default",
     about="Opening around the seed, search by a bandit over all operators, compression, joint sweep.",
     stages=(
-        _RECALL,
         _OPENING,
         Stage(
             name="search", operators=_SEARCH, steps=3, count=2, rounds=200, patience=3, persistence=0.3, reserve=0.15
@@ -58,7 +57,6 @@ LEAN = Preset(
     name="lean",
     about="Demonstrations, answer rules and one round of critique, for few calls.",
     stages=(
-        _RECALL,
         _OPENING.model_copy(update={"share": 0.6, "schedule": "halving"}),
         Stage(name="search", operators=("critique_synthesis", "demonstrations"), steps=2),
         _COMPRESS.model_copy(update={"rounds": 1}),

@@ -9,7 +9,6 @@ from langgraph.runtime import Runtime
 
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
-from crito.graph.preset import RECALL
 from crito.graph.state import RunState
 from crito.memory.attempts import Attempt
 from crito.memory.bm25 import words_of
@@ -37,7 +36,7 @@ async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
     """
     del state
     deps = runtime.context
-    if deps.lessons is None or not any(stage.operators == RECALL for stage in deps.preset.stages):
+    if deps.lessons is None or "opening" not in deps.preset.operators:
         return {"recalled": Recalled().model_dump(mode="json")}
     with deps.tracer.span("execute_tool", "recall", round=0) as span:
         signature = await asyncio.to_thread(signature_of, deps.task)

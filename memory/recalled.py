@@ -66,8 +66,3 @@ class Recalled(BaseModel):
     directions: tuple[Advice, ...] = ()
     prompts: tuple[str, ...] = ()
     operators: dict[str, BetaArm] = {}
-
-    @property
-    def contenders(self) -> bool:
-        """Whether there is something to race."""
-        return bool(self.recipes or self.prompts)

@@ -1,4 +1,4 @@
-"""The loop that looks for demonstrations: sets, orders and sizes, together with the layout that shows them.
+"""The loop that looks for demonstrations: sets, orders and sizes.
 
 Demonstrations come from the training split only, with answers that are verified: the target's own output where it got
 full marks, else the given answer.
@@ -10,25 +10,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crito.agents.edits import answer_only, cues
-from crito.errors import PatchRejected
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
+from crito.graph.operators.offspring import offspring
 from crito.patch import Edit, Patch
 from crito.prompt import Demo, Message
-from crito.records import Candidate, child
+from crito.records import Candidate
 from crito.task import Example, Task
 from crito.tools.limits import message_tokens
 
-_SIZES = (2, 4, 6, 8, 10, 12)
+LARGEST = 12
+_SIZES = (2, 4, 6, 8, 10, LARGEST)
 _DEMO_TOKENS = 280
 """Tokens that a set of demonstrations may take, about: they are paid for in every use."""
-_RULE, _CUE = 0.5, 0.5
-"""How often an opening candidate with demonstrations has the answer rule and an answer cue."""
-_PLACES = {"system": 0.5, "user": 0.3, "each": 0.2}
-"""How often its instructions stand where."""
-_BARE = 5
-"""One in so many opening candidates has rule and cue alone."""
+_TRIES = 3
+"""Draws for each candidate that is wanted, as some come twice."""
 _ENOUGH = 6
 """Demonstrations with reasoning below which the synthesizer is asked for more."""
 _HARVEST = 16
@@ -44,51 +40,14 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     parent = assignment.parent
     rng = deps.rng(2, assignment.round, assignment.worker)
     demos = await harvest(deps, parent)
-    found: dict[str, Candidate] = {}
-    for _ in range(assignment.count * 3):
-        if len(found) == assignment.count or not demos:
-            break
+    patches = []
+    for _ in range(assignment.count * _TRIES if demos else 0):
         chosen = _changed(parent, demos, deps.task, rng) if parent.main.demos else None
         chosen = chosen or sample(demos, deps.task, rng)
         edit = Edit(op="replace", path="demos", value=tuple(chosen))
-        candidate = _child(parent, [edit], assignment.round, f"show {len(chosen)} examples")
-        if candidate is not None:
-            found[candidate.id] = candidate
-    return list(found.values())
-
-
-async def opening(deps: Deps, seed: Candidate, count: int) -> list[Candidate]:
-    """A spread of candidates around the seed: demonstrations x answer rule x answer cue x place of the instructions.
-
-    What helps depends on the model and cannot be climbed step by step, so it is sampled: random combinations, and
-    between them the rules and cues without any demonstration. The odds follow what about a thousand candidates
-    gained on validation examples of public tasks with a small model (docs/benchmarks.md). Demonstrations are turns of
-    the conversation: inside the message they cost .1 to .7 on five tasks of five, and are left to ``format``.
-
-    Raises:
-        BudgetExhausted: Harvesting reasoning does not fit into the budget.
-    """
-    rng = deps.rng(2, 0)
-    demos = await harvest(deps, seed) if deps.preset.demos else []
-    rule, cue_patches = answer_only(seed.main, deps.task), cues(seed.main, deps.task)
-    rules = [list(rule.edits)] if rule else []
-    templates = [list(patch.edits) for patch in cue_patches]
-    single = [*rules, *(r + t for r in rules or [[]] for t in templates)]
-    found: dict[str, Candidate] = {}
-    for drawn in range(count * 4):
-        if len(found) == count:
-            break
-        bare = drawn % _BARE == _BARE - 1 or not demos
-        if not bare or drawn // _BARE >= len(single):
-            edits = [*_pick(rules, _RULE, rng), *_pick(templates, _CUE, rng), *_layout(seed, rng)]
-            if demos:
-                edits.append(Edit(op="replace", path="demos", value=tuple(sample(demos, deps.task, rng))))
-        else:
-            edits = single[drawn // _BARE]
-        candidate = _child(seed, edits, 0, _describe(edits)) if edits else None
-        if candidate is not None:
-            found[candidate.id] = candidate
-    return list(found.values())
+        patches.append(Patch(edits=(edit,), rationale=f"show {len(chosen)} examples"))
+    made = offspring([parent], patches, operator="demonstrations", round_number=assignment.round, author="code")
+    return made[: assignment.count]
 
 
 async def harvest(deps: Deps, parent: Candidate) -> list[Demo]:
@@ -180,39 +139,6 @@ def _changed(parent: Candidate, demos: Sequence[Demo], task: Task, rng: np.rando
     else:
         current = [current[i] for i in rng.permutation(len(current))]
     return current
-
-
-def _pick(options: Sequence[list[Edit]], share: float, rng: np.random.Generator) -> list[Edit]:
-    """One of the options in this share of the draws, else none."""
-    return options[int(rng.integers(len(options)))] if options and rng.random() < share else []
-
-
-def _layout(seed: Candidate, rng: np.random.Generator) -> list[Edit]:
-    place = str(rng.choice(list(_PLACES), p=list(_PLACES.values())))
-    now = seed.main.layout.instructions
-    return [Edit(op="replace", path="layout.instructions", value=place)] if place != now else []
-
-
-def _describe(edits: Sequence[Edit]) -> str:
-    names = {
-        "demos": "examples",
-        "template": "an answer cue",
-        "layout.instructions": "instructions with the input",
-    }
-    return "try " + ", ".join(names.get(edit.path, "an answer rule") for edit in edits)
-
-
-def _child(parent: Candidate, edits: Sequence[Edit], round_number: int, hypothesis: str) -> Candidate | None:
-    try:
-        return child(
-            parent,
-            Patch(edits=tuple(edits)),
-            operator="demonstrations",
-            round_number=round_number,
-            hypothesis=hypothesis,
-        )
-    except PatchRejected:
-        return None
 
 
 def shown_ids(candidate: Candidate) -> frozenset[str]:

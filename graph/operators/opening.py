@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from crito.graph.deps import Deps
-from crito.graph.operators import demonstrations, strategy
+from crito.graph.operators import recall, spread, strategy
 from crito.graph.operators.assignment import Assignment
 from crito.prompt import Prompt
 from crito.records import Candidate, candidate_id
 
 
 async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
-    """The null prompt, chain of thought where there is room for it, then a spread around the seed.
+    """The null prompt, chain of thought where there is room for it, what earlier runs advise, a spread around the seed.
 
-    The spread is demonstrations x answer rule x answer cue x place of the instructions.
+    Advice takes at most half of the places, so that bad advice costs no more than that.
 
     Raises:
         BudgetExhausted: Harvesting reasoning does not fit into the budget.
     """
     seed = assignment.parent
     baselines = [*null(seed), *strategy.chain_of_thought(seed, deps.task)][: assignment.count]
-    return [*baselines, *await demonstrations.opening(deps, seed, assignment.count - len(baselines))]
+    room = assignment.count - len(baselines)
+    advised = (await recall.advised(deps, seed, assignment.recalled))[: room // 2]
+    return [*baselines, *advised, *await spread.around(deps, seed, room - len(advised))]
 
 
 def null(seed: Candidate) -> list[Candidate]:

@@ -6,18 +6,17 @@ from crito.agents.recipes import followed
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
 from crito.graph.operators import demonstrations
-from crito.graph.operators.assignment import Assignment
+from crito.memory.recalled import Recalled
 from crito.prompt import Demo
 from crito.records import Candidate, child
 
 
-async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
+async def advised(deps: Deps, seed: Candidate, recalled: Recalled) -> list[Candidate]:
     """One candidate for each proven prompt and each recipe that the run took along, of the seed.
 
     Raises:
         BudgetExhausted: Harvesting reasoning does not fit into the budget.
     """
-    seed, recalled = assignment.parent, assignment.recalled
     found = {name: deps.archive.candidate(name) for name in recalled.prompts}
     recipes = [(advice, advice.recipe) for advice in recalled.recipes if advice.recipe is not None]
     demos = await _demos(deps, seed) if any(recipe.demos for _, recipe in recipes) else []
@@ -30,13 +29,13 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
                 seed,
                 patch,
                 operator="recall",
-                round_number=assignment.round,
+                round_number=0,
                 hypothesis=f"lesson {advice.lesson}: {advice.text}",
             )
         except PatchRejected:
             continue
         found.setdefault(made.id, made)
-    return list(found.values())[: assignment.count]
+    return list(found.values())
 
 
 async def _demos(deps: Deps, seed: Candidate) -> list[Demo]:

@@ -15,7 +15,7 @@ from crito.records import Candidate, Plan, PlanAuthor, Step
 from crito.tools.meter import Spend
 from tests.builders import make_candidate, make_deps, make_outcome
 
-RECALL, OPENING, SEARCH, COMPRESS, SWEEP = range(5)
+OPENING, SEARCH, COMPRESS, SWEEP = range(4)
 """The default's stages."""
 SPENT = {"calls": 20.0, "tokens": 100.0, "usd": 0.0}
 LEFT = 144
@@ -38,7 +38,6 @@ async def decided(
 @pytest.mark.parametrize(
     ("score", "state", "following"),
     [
-        (0.5, {"stage": RECALL}, OPENING),
         (0.5, {"stage": OPENING}, SEARCH),
         (0.5, {"stage": OPENING, "stale": 1}, SEARCH),
         (1.0, {"stage": OPENING}, COMPRESS),

@@ -6,8 +6,8 @@ import pytest
 
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
-from crito.graph.operators.demonstrations import harvest, opening, propose, sample, shown_ids, unseen
-from crito.prompt import Demo, Prompt, Section
+from crito.graph.operators.demonstrations import harvest, propose, sample, shown_ids, unseen
+from crito.prompt import Demo, Prompt
 from crito.protocols import ModelReply, ModelRequest
 from crito.records import Candidate
 from tests.builders import make_candidate, make_deps, make_example, make_examples, make_task
@@ -69,42 +69,6 @@ async def test_missing_reasoning_is_written_and_verified(tmp_path: Path) -> None
     async with make_deps(tmp_path, agents=write, reasoning=True, metric="contains") as deps:
         found = await harvest(deps, seed_of(deps))
     assert [d.output for d in found] == ["It is about money.\nbilling"] * 5
-
-
-async def test_the_opening_spreads_over_demonstrations_rules_and_cues(tmp_path: Path) -> None:
-    async with make_deps(tmp_path, train=TRAIN, labels=LABELS, metric="label") as deps:
-        found = await opening(deps, seed_of(deps), 16)
-        again = await opening(deps, seed_of(deps), 16)
-    assert [c.id for c in found] == [c.id for c in again]
-    assert len({c.id for c in found}) == 16
-    assert any(c.main.demos for c in found)
-    assert any(not c.main.demos for c in found)
-    assert len({c.main.template for c in found}) == 4
-    assert {c.parents for c in found} == {(deps.seed,)}
-
-
-async def test_demonstrations_come_from_training_alone(tmp_path: Path) -> None:
-    async with make_deps(tmp_path, train=TRAIN) as deps:
-        found = await opening(deps, seed_of(deps), 30)
-    shown = {i for c in found for i in shown_ids(c)}
-    assert shown
-    assert shown <= {e.id for e in TRAIN}
-
-
-async def test_a_frozen_template_gets_no_cue(tmp_path: Path) -> None:
-    prompt = Prompt(sections=(Section(name="task", body="Name it."),), frozen=("template", "task"))
-    async with make_deps(tmp_path, train=TRAIN, prompts={"main": prompt}) as deps:
-        found = await opening(deps, seed_of(deps), 12)
-    assert {c.main.template for c in found} == {"{input}"}
-    assert all(c.main.section("task") == prompt.section("task") for c in found)
-
-
-async def test_without_examples_there_are_still_rules_and_cues(tmp_path: Path) -> None:
-    async with make_deps(tmp_path, train=()) as deps:
-        found = await opening(deps, seed_of(deps), 6)
-        assert await propose(deps, Assignment((seed_of(deps),), 4, 1)) == []
-    assert found
-    assert not any(c.main.demos for c in found)
 
 
 @pytest.mark.parametrize("shown", [0, 4])

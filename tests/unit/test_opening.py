@@ -10,11 +10,15 @@ from crito.graph.operators import opening
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.opening import null
 from crito.graph.state import RunState
+from crito.memory.lessons import lessons
+from crito.memory.recalled import Advice, Recalled
+from crito.memory.recipe import Recipe
 from crito.prompt import Prompt, Section
 from crito.protocols import ModelRequest
 from crito.task import Budget
 from crito.tools.meter import Spend
 from tests.builders import failure, make_candidate, make_deps, make_examples
+from tests.unit.test_lessons import observed
 
 FIND = Prompt(sections=(Section(name="task", body="Find."),), template="F: {input}")
 FRESH: RunState = {"recalled": {}}
@@ -48,7 +52,7 @@ async def test_the_opening_is_the_null_prompt_and_a_spread_around_the_seed(tmp_p
     async with make_deps(tmp_path) as deps:
         seed = deps.archive.candidate(deps.seed)
         found = await opening.propose(deps, Assignment(parents=(seed,), count=8, round=0))
-    assert [c.operator for c in found] == ["null", *["demonstrations"] * 7]
+    assert [c.operator for c in found] == ["null", *["spread"] * 7]
     assert len({c.id for c in found}) == 8
     assert any(c.main.demos for c in found[1:])
     assert any(not c.main.demos for c in found[1:])
@@ -58,9 +62,22 @@ async def test_the_opening_has_a_chain_of_thought_where_there_is_room_for_it(tmp
     async with make_deps(tmp_path, reasoning=True) as deps:
         seed = deps.archive.candidate(deps.seed)
         found = await opening.propose(deps, Assignment(parents=(seed,), count=8, round=0))
-    assert [c.operator for c in found] == ["null", "strategy", *["demonstrations"] * 6]
+    assert [c.operator for c in found] == ["null", "strategy", *["spread"] * 6]
     assert (found[1].hypothesis, found[1].parents, found[1].round) == ("strategy: chain of thought", (seed.id,), 0)
     assert "Reason briefly" in found[1].main.instructions()
+
+
+async def test_advice_of_earlier_runs_takes_half_of_the_opening_at_most(tmp_path: Path) -> None:
+    recipes = [Recipe(instructions="kept", demos=1 + n) for n in range(6)]
+    known = lessons(
+        [observed(kind="recipe", recipe=r, label="", text=r.text, run=f"r{n}") for n, r in enumerate(recipes)]
+    )
+    recalled = Recalled(recipes=tuple(Advice.of(lesson, 0.1) for lesson in known))
+    async with make_deps(tmp_path) as deps:
+        seed = deps.archive.candidate(deps.seed)
+        found = await opening.propose(deps, Assignment(parents=(seed,), count=8, round=0, recalled=recalled))
+    assert [c.operator for c in found] == ["null", *["recall"] * 3, *["spread"] * 4]
+    assert [len(c.main.demos) for c in found[1:4]] == [2, 3, 4]
 
 
 @pytest.mark.parametrize(("count", "operators"), [(1, ["null"]), (2, ["null", "strategy"])])
@@ -103,16 +120,6 @@ async def test_one_answered_validation_example_is_enough_to_begin(tmp_path: Path
     async with make_deps(tmp_path, answer=once, val=FEW) as deps:
         command = await baseline(FRESH, Runtime(context=deps))
     assert command.goto == "plan"
-
-
-@pytest.mark.parametrize(("recalled", "stage"), [({}, "opening"), ({"prompts": ["p"]}, "recall")])
-async def test_what_is_known_from_earlier_runs_is_tried_first(
-    tmp_path: Path, recalled: dict[str, Any], stage: str
-) -> None:
-    async with make_deps(tmp_path) as deps:
-        command = await baseline({"recalled": recalled}, Runtime(context=deps))
-        update: Any = command.update
-        assert deps.preset.stages[update["stage"]].name == stage
 
 
 async def test_the_bandit_begins_with_what_earlier_runs_know_of_operators(tmp_path: Path) -> None:

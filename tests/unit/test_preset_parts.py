@@ -88,10 +88,10 @@ def test_length_has_one_price_at_most() -> None:
 @pytest.mark.parametrize(
     ("part", "gone", "stages"),
     [
-        ("demos", {"demonstrations"}, ["recall", "opening", "search", "compress", "sweep"]),
-        ("socratic", {"socratic"}, ["recall", "opening", "search", "compress", "sweep"]),
-        ("compression", {"compress"}, ["recall", "opening", "search", "sweep"]),
-        ("sweep", {"sweep"}, ["recall", "opening", "search", "compress"]),
+        ("demos", {"demonstrations", "spread"}, ["opening", "search", "compress", "sweep"]),
+        ("socratic", {"socratic"}, ["opening", "search", "compress", "sweep"]),
+        ("compression", {"compress"}, ["opening", "search", "sweep"]),
+        ("sweep", {"sweep"}, ["opening", "search", "compress"]),
     ],
 )
 def test_an_operator_can_be_left_out(part: str, gone: set[str], stages: list[str]) -> None:
@@ -105,12 +105,11 @@ def test_without_demonstrations_no_other_operator_shows_any_either() -> None:
     assert not without(DEFAULT, "demos").demos
 
 
-def test_the_default_races_recall_and_sweep_in_halves_and_the_rest_while_it_is_affordable() -> None:
+def test_the_default_races_its_sweep_in_halves_and_the_rest_while_it_is_affordable() -> None:
     raced = {stage.name: DEFAULT.schedule_of(stage) for stage in DEFAULT.stages}
-    cheap, careful = dict.fromkeys(("recall", "sweep"), "halving"), ("opening", "search", "compress")
+    cheap, careful = {"sweep": "halving"}, ("opening", "search", "compress")
     assert raced == cheap | dict.fromkeys(careful, "affordable")
     assert {stage.name: stage.count for stage in DEFAULT.stages if stage.count} == {
-        "recall": 6,
         "opening": 20,
         "sweep": 8,
         "search": 2,

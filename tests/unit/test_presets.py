@@ -286,7 +286,7 @@ def test_lean_takes_three_hundred_calls_at_most(tmp_path: Path, val: int, able: 
     seen = run(tmp_path, LEAN, task_of(val=val), able=able)
     assert [stage for stage, _ in groupby(seen.stages)] == ["opening", "search", "compress"][: len(set(seen.stages))]
     assert all(number == 1 for number in Counter(seen.stages).values())
-    assert seen.operators <= {"null", "demonstrations", "critique_synthesis", "compress"}
+    assert seen.operators <= {"null", "spread", "demonstrations", "critique_synthesis", "compress"}
     assert seen.searched <= 300
 
 

@@ -13,7 +13,7 @@ from langgraph.store.memory import InMemoryStore
 
 from crito.api import optimize, resume
 from crito.errors import BadInput, Interrupted
-from crito.graph.preset import RECALL, Preset, Stage
+from crito.graph.preset import Preset
 from crito.graph.recall import uses
 from crito.graph.run import Run
 from crito.graph.wiring import silent
@@ -177,12 +177,6 @@ def test_a_proven_prompt_is_kept_on_request_and_tried_as_a_further_seed(tmp_path
     second = finished(tmp_path / "crito.db", memory="project", seed=1)
     assert second.chain[1].operator == "recall"
     assert second.chain[1].hypothesis == f"the best prompt of run {first.run}"
-
-
-def test_a_method_of_recall_alone_ends_where_nothing_is_known(tmp_path: Path) -> None:
-    alone = Preset(name="alone", about="Recall.", stages=(Stage(name="recall", operators=RECALL),))
-    result = finished_in(tmp_path, InMemoryStore(), preset=alone)
-    assert result.verdict.decision == "kept"
 
 
 def test_a_hosts_store_takes_the_place_of_the_file(tmp_path: Path) -> None:
