@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +22,7 @@ VERSION = 1
 """Of the records; a store with another one is not read."""
 _ROOT = "crito"
 _FOLDERS: dict[type, str] = {Observation: "observations", OperatorUse: "operators", ProvenPrompt: "prompts"}
+_VECTORS = "vectors"
 _MOST = 1_000_000
 _BATCH = 1_000
 """Records of one transaction: SQLite takes no more than 32,766 values at once."""
@@ -93,12 +94,30 @@ class LessonStore:
             ]
         )
 
+    async def vectors(self, model: str) -> dict[str, str]:
+        """The vectors that a model gave, by the lesson's id; what another version wrote is as good as none."""
+        with _usable(self._name):
+            items = await self._store.asearch((_ROOT, _VECTORS, model), limit=_MOST)
+        return {item.key: item.value["vector"] for item in items if item.value.get("version") == VERSION}
+
+    async def keep_vectors(self, model: str, vectors: Mapping[str, str]) -> None:
+        """Keep the vectors that a model gave, by the lesson's id."""
+        folder = (_ROOT, _VECTORS, model)
+        values = {lesson: {"version": VERSION, "vector": vector} for lesson, vector in vectors.items()}
+        await self._put([PutOp(folder, lesson, value, index=False) for lesson, value in values.items()])
+
     async def forget(self, run: str | None = None) -> int:
-        """Remove every record of a run, or all there are; returns how many there were."""
+        """Remove every record of a run, or all there are; returns how many there were.
+
+        The vectors of lessons that no run is left of go with them.
+        """
         with _usable(self._name):
             items = [i for f in _FOLDERS.values() for i in await self._store.asearch((_ROOT, f), limit=_MOST)]
+            vectors = await self._store.asearch((_ROOT, _VECTORS), limit=_MOST)
         gone = [item for item in items if run is None or item.value.get("run") == run]
-        await self._put([PutOp(item.namespace, item.key, None) for item in gone])
+        left = {item.key.rpartition(".")[2] for item in items if run not in (None, item.value.get("run"))}
+        orphans = [vector for vector in vectors if vector.key not in left]
+        await self._put([PutOp(item.namespace, item.key, None) for item in (*gone, *orphans)])
         return len(gone)
 
     async def _put(self, changes: Sequence[PutOp]) -> None:
