@@ -49,6 +49,7 @@ async def aoptimize(
     preset: str | Preset | None = None,
     memory: Memory | None = None,
     remember_prompts: bool | None = None,
+    embed: str | None = None,
     store: BaseStore | None = None,
     namespace: tuple[str, ...] = (),
     database: Path = DATABASE,
@@ -72,6 +73,8 @@ async def aoptimize(
         memory: Whose lessons are used and added to: those beside the run database (``project``, the default), the
             user's own (``user``), or nobody's (``off``).
         remember_prompts: Whether the best prompt's text is kept there as well, demonstrations included.
+        embed: Embedding model that compares lessons with the task, by name; words alone do by default. A provider's is
+            sent the task's description and the texts of lessons.
         store: A LangGraph store of the host, in place of ``memory``.
         namespace: Where in it, such as ``("team", "alice")``; Crito's records are under ``crito`` there.
         database: The run database.
@@ -94,6 +97,7 @@ async def aoptimize(
         "seed": seed,
         "memory": memory,
         "remember_prompts": remember_prompts,
+        "embed": embed,
     }
     fixed = _task(task, examples, {key: value for key, value in keys.items() if value is not None})
     named = by_name(preset) if isinstance(preset, str) else preset

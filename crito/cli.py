@@ -23,6 +23,7 @@ from crito.cli_lineage import register as register_lineage
 from crito.cli_options import (
     AsJson,
     Db,
+    Embed,
     Memory,
     ModelName,
     MostCalls,
@@ -135,6 +136,7 @@ def optimize(
         bool | None,
         typer.Option("--remember-prompts", help="Keep the best prompt there too, examples and all."),
     ] = None,
+    embed: Embed = None,
     db: Db = DATABASE,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -149,7 +151,7 @@ def optimize(
 
     budget = {"calls": budget_calls, "usd": budget_usd, "tokens": budget_tokens, "seconds": budget_seconds}
     chosen = {"memory": "off" if no_memory else memory and memory.value, "remember_prompts": remember_prompts}
-    names = {"model": model, "agent_model": agent_model, "seed": seed}
+    names = {"model": model, "agent_model": agent_model, "embed": embed, "seed": seed}
     loaded = load_task(task, overrides={**names, **chosen, "budget": _given(budget)})
     _make_importable(loaded.metric, task.parent)
     _search(partial(aoptimize, loaded, preset=preset), db, output, as_json=as_json, quiet=quiet)

@@ -38,6 +38,9 @@ OutputPath = Annotated[
     ),
 ]
 NoMemory = Annotated[bool, typer.Option("--no-memory", help="Neither use nor add to what earlier runs learned.")]
+Embed = Annotated[
+    str | None, typer.Option("--embed", metavar="MODEL", help="Find lessons by their meaning too, with its vectors.")
+]
 MostCalls = Annotated[int | None, typer.Option(metavar="N", help="The most paid calls.")]
 MostUsd = Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars.")]
 MostTokens = Annotated[int | None, typer.Option(metavar="N", help="The most tokens, in and out.")]

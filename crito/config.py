@@ -112,6 +112,7 @@ class TaskFile(_Keys):
         max_examples: Rows kept of each data file, sampled where there are more.
         memory: Whose lessons are used and added to: the project's, the user's, or nobody's.
         remember_prompts: Whether the best prompt's text is kept there as well, demonstrations included.
+        embed: Embedding model that compares lessons with the description; None for words alone.
     """
 
     name: str | None = None
@@ -140,6 +141,7 @@ class TaskFile(_Keys):
     max_examples: PositiveInt = 2000
     memory: Memory = "project"
     remember_prompts: bool = False
+    embed: Annotated[str, Field(min_length=1)] | None = None
 
     @field_validator("data", mode="before")
     @classmethod

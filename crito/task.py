@@ -110,6 +110,7 @@ class Task(BaseModel):
         memory: Where lessons of earlier runs come from and this run's go to: beside the run database, the user's own,
             or nowhere.
         remember_prompts: Whether the best prompt's text is kept in it as well, demonstrations included.
+        embed: Name of the embedding model that compares lessons with the description; None for words alone.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -136,6 +137,7 @@ class Task(BaseModel):
     prices: dict[str, tuple[float, float]] = {}
     memory: str = "project"
     remember_prompts: bool = False
+    embed: str | None = None
 
     @property
     def in_flight(self) -> int:

@@ -8,6 +8,7 @@ from crito.errors import BadInput
 from crito.graph.wiring import Parts
 from crito.protocols import Metric, Model, ModelReply, ModelRequest
 from crito.task import Task
+from crito.tools.embedder import Embedder, resolve_embedder
 from crito.tools.likelihood import inseparable
 from crito.tools.limits import capped, check_context, check_time
 from crito.tools.metrics import PatternMetric, TextMetric, resolve_metric
@@ -54,6 +55,20 @@ def checked(task: Task, parts: Parts) -> Checked:
         check_context(task, context)
         task = capped(task, context)
     return Checked(task, models, metric, (target, agents))
+
+
+def checked_embedder(task: Task) -> Embedder | None:
+    """The embedding model that a search looks lessons up with; None where it names none, or memory is off.
+
+    Raises:
+        BadInput: The name cannot be an embedding model's, its file, package or key is missing, or its price is.
+    """
+    if task.embed is None or task.memory == "off":
+        return None
+    embedder = resolve_embedder(task.embed)
+    if task.budget.usd is not None and price_of(embedder.name, task.prices) is None:
+        raise BadInput(f"budget.usd: the price of {embedder.name} is not known; give it under 'prices', or use calls")
+    return embedder
 
 
 def _check_scoring(task: Task, model: Model, *, program: bool) -> None:

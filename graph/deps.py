@@ -20,6 +20,7 @@ from crito.graph.preset import Preset
 from crito.memory.archive import Archive
 from crito.memory.attempts import Attempts
 from crito.memory.lesson_store import LessonStore
+from crito.memory.nearness import Nearness
 from crito.prompt import Prompt
 from crito.task import Example, Task
 from crito.tools.ledger import Ledger
@@ -38,6 +39,7 @@ class Deps:
         verdict: What is kept back for the verdict.
         prompt_tokens: Counts the tokens of a rendered prompt without its input.
         lessons: What earlier runs learned; None where memory is off.
+        nearness: How near lessons are to the task by their meaning; None without an embedding model.
         notify: Takes progress events; observers cannot change the run.
     """
 
@@ -55,6 +57,7 @@ class Deps:
     archive: Archive
     attempts: Attempts
     lessons: LessonStore | None
+    nearness: Nearness | None
     ledger: Ledger
     tracer: Tracer
     verdict: Spend

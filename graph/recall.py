@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import numpy as np
 from langgraph.runtime import Runtime
+from numpy.typing import NDArray
 
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
 from crito.graph.state import RunState
 from crito.memory.attempts import Attempt
 from crito.memory.bm25 import words_of
-from crito.memory.lessons import Observation, Recollection, lessons
+from crito.memory.lessons import Lesson, Observation, Recollection, lessons
 from crito.memory.operator_use import OperatorUse, priors
 from crito.memory.proven import ProvenPrompt, fitting
 from crito.memory.recalled import Advice, Recalled
@@ -21,6 +23,7 @@ from crito.records import Candidate, child
 from crito.result import LessonUse
 from crito.tools.duplicates import Tried
 from crito.tools.guards import screen
+from crito.tools.redaction import redacted
 
 _RECIPES, _DIRECTIONS, _PROMPTS = 4, 3, 2
 """How much is taken along: recipes and prompts cost a race, directions the critic's attention."""
@@ -40,10 +43,12 @@ async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
         return {"recalled": Recalled().model_dump(mode="json")}
     with deps.tracer.span("execute_tool", "recall", round=0) as span:
         signature = await asyncio.to_thread(signature_of, deps.task)
-        known = Recollection(lessons(await deps.lessons.read(Observation)))
+        pooled = lessons(await deps.lessons.read(Observation))
+        known, near = Recollection(pooled), await _near(deps, pooled)
         model = deps.task.model
         recipes = known.best("recipe", signature, model, count=_RECIPES)
-        directions = known.best("direction", signature, model, count=_DIRECTIONS, query=deps.task.description)
+        about = deps.task.description
+        directions = known.best("direction", signature, model, count=_DIRECTIONS, query=about, near=near)
         recalled = Recalled(
             recipes=tuple(Advice.of(*found) for found in recipes),
             directions=tuple(Advice.of(*found) for found in directions),
@@ -53,6 +58,18 @@ async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
         told = [f"{advice.lesson}: {advice.text}" for advice in (*recalled.recipes, *recalled.directions)]
         span.set_attribute("crito.lessons", told)
     return {"recalled": recalled.model_dump(mode="json")}
+
+
+async def _near(deps: Deps, known: Sequence[Lesson]) -> NDArray[np.float64] | None:
+    """How near each lesson's meaning is to the task; None where no embedding model is named, or it fails."""
+    if deps.nearness is None:
+        return None
+    try:
+        return await deps.nearness.of(deps.task.description, known)
+    except Exception as error:  # noqa: BLE001 - a host's store may fail in any way too, and words alone will do
+        text = f"embed: lessons are found by their words alone: {redacted(str(error))}"
+        deps.notify({"event": "warning", "text": text})
+        return None
 
 
 async def _proven(deps: Deps, known: Sequence[ProvenPrompt], signature: Signature) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from langgraph.runtime import RunControl
 from crito.errors import BadInput, BudgetExhausted, Interrupted, ProviderFailure
 from crito.graph.allowance import verdict_reserve
 from crito.graph.calibration import unused_divisors
-from crito.graph.checks import checked
+from crito.graph.checks import checked, checked_embedder
 from crito.graph.choice import chosen
 from crito.graph.decisions import tokens_per_use
 from crito.graph.deps import Deps
@@ -74,6 +74,7 @@ class Run:
         if preset is not None and not preset.likelihood:
             task = task.model_copy(update={"scoring": "sampled"})
         self._checked = checked(task, self._parts)
+        self._embedder = checked_embedder(self._checked.task)
         self._task, self._verdict = fit(self._checked.task, *self._checked.prices)
         self._estimate = estimate(self._task, *self._checked.prices)
         self._preset, self._why = (preset, "") if preset is not None else chosen(self._task, self._estimate.calls)
@@ -117,6 +118,7 @@ class Run:
                         models=self._checked.models,
                         preset=self._preset,
                         lessons=lessons,
+                        embedder=self._embedder,
                         listener=self._listener,
                         verdict=self._verdict,
                     ) as deps:

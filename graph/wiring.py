@@ -22,11 +22,13 @@ from crito.graph.preset import Preset
 from crito.memory.archive import Archive
 from crito.memory.attempts import Attempts
 from crito.memory.lesson_store import LessonStore, opened
+from crito.memory.nearness import Nearness
 from crito.place import lessons_of
 from crito.protocols import Metric, Model, ModelReply, ModelRequest, Target
 from crito.records import Candidate, Outcome, candidate_id
 from crito.task import Task
 from crito.tools.database import Database
+from crito.tools.embedder import Embedder
 from crito.tools.ledger import Ledger, paid
 from crito.tools.likelihood_target import LikelihoodTarget
 from crito.tools.limiter import Limiter
@@ -44,6 +46,8 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 _OBJECT = "object:"
 """Marks the name of a metric or program that was given as an object and is not in the database."""
+_PATIENCE = 120.0
+"""Seconds that a run waits for the vectors of some lessons before it asks again."""
 _HOST = "langchain/"
 """Begins the name of a host application's model, which nobody but the host can make."""
 
@@ -139,6 +143,7 @@ async def wired(
     models: tuple[Model, Model],
     preset: Preset,
     lessons: LessonStore | None = None,
+    embedder: Embedder | None = None,
     listener: Listener,
     verdict: Spend,
 ) -> AsyncIterator[Deps]:
@@ -152,6 +157,7 @@ async def wired(
         models: The target's and the agents' model.
         preset: Settings of the search.
         lessons: What earlier runs learned; None where memory is off.
+        embedder: The embedding model that lessons are looked up with, if any.
         listener: Takes progress events.
         verdict: What is kept back for the verdict.
     """
@@ -172,6 +178,7 @@ async def wired(
             models=models,
             preset=preset,
             lessons=lessons,
+            nearness=_nearness(task, ledger, embedder, lessons),
             listener=listener,
             verdict=verdict,
         )
@@ -190,6 +197,7 @@ async def _deps(
     models: tuple[Model, Model],
     preset: Preset,
     lessons: LessonStore | None,
+    nearness: Nearness | None,
     listener: Listener,
     verdict: Spend,
 ) -> Deps:
@@ -216,6 +224,7 @@ async def _deps(
         archive=archive,
         attempts=Attempts(ledger.database, ledger.run),
         lessons=lessons,
+        nearness=nearness,
         ledger=ledger,
         tracer=tracer,
         prompt_tokens=prompt_tokens,
@@ -228,6 +237,21 @@ def _target(task: Task, ledger: Ledger, model: Model) -> Target:
     if task.scoring == "sampled":
         return ChatTarget(ledger, model, max_tokens=output_limit(task), temperature=task.temperature)
     return LikelihoodTarget(ledger, model, task.labels)
+
+
+def _nearness(task: Task, ledger: Ledger, embedder: Embedder | None, lessons: LessonStore | None) -> Nearness | None:
+    """What looks lessons up by their meaning, on the run's bill; a provider that is down there is down nowhere else."""
+    if embedder is None or lessons is None:
+        return None
+    own = Ledger(
+        ledger.database,
+        run=ledger.run,
+        meter=ledger.meter,
+        limiter=Limiter(1),
+        price=lambda name: price_of(name, task.prices),
+        timeout=_PATIENCE,
+    )
+    return Nearness(own, embedder, lessons)
 
 
 def _judge(ledger: Ledger, model: Model) -> Ask:

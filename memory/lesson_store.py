@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ VERSION = 2
 """Of the records; a store with another one is not read."""
 _ROOT = "crito"
 _FOLDERS: dict[type, str] = {Observation: "observations", OperatorUse: "operators", ProvenPrompt: "prompts"}
+_VECTORS = "vectors"
 _BATCH = 1_000
 """Records of one page, and of one transaction: SQLite takes no more than 32,766 values at once."""
 _TRIES, _PAUSE = 40, 0.05
@@ -59,7 +60,7 @@ class LessonStore:
         if kind in self._checked:
             return self._checked.pop(kind)
         found = []
-        for item in await self._items(kind):
+        for item in await self._items(self._folder(kind)):
             value = dict(item.value)
             version = value.pop("version", None)
             if version != VERSION:
@@ -94,23 +95,39 @@ class LessonStore:
             ]
         )
 
+    async def vectors(self, model: str) -> dict[str, str]:
+        """The vectors that a model gave, by the lesson's id; what another version wrote is as good as none."""
+        items = await self._items((*self._root, _VECTORS, model))
+        return {item.key: item.value["vector"] for item in items if item.value.get("version") == VERSION}
+
+    async def keep_vectors(self, model: str, vectors: Mapping[str, str]) -> None:
+        """Keep the vectors that a model gave, by the lesson's id."""
+        folder = (*self._root, _VECTORS, model)
+        values = {lesson: {"version": VERSION, "vector": vector} for lesson, vector in vectors.items()}
+        await self._put([PutOp(folder, lesson, value, index=False) for lesson, value in values.items()])
+
     async def forget(self, run: str | None = None) -> int:
-        """Remove every record of a run, or all there are; returns how many there were."""
-        items = [item for kind in _FOLDERS for item in await self._items(kind)]
+        """Remove every record of a run, or all there are; returns how many there were.
+
+        The vectors of lessons that no run is left of go with them.
+        """
+        items = [item for kind in _FOLDERS for item in await self._items(self._folder(kind))]
+        vectors = await self._items((*self._root, _VECTORS), below=True)
         gone = [item for item in items if run is None or item.value.get("run") == run]
-        await self._put([PutOp(item.namespace, item.key, None) for item in gone])
+        left = {item.key.rpartition(".")[2] for item in items if run not in (None, item.value.get("run"))}
+        orphans = [vector for vector in vectors if vector.key not in left]
+        await self._put([PutOp(item.namespace, item.key, None) for item in (*gone, *orphans)])
         return len(gone)
 
     def _folder(self, kind: type) -> tuple[str, ...]:
         return (*self._root, _FOLDERS[kind])
 
-    async def _items(self, kind: type) -> list[SearchItem]:
-        """All items of a kind, page by page; one that is pushed to the next page by a new one is taken once."""
-        folder, at = self._folder(kind), 0
-        found: dict[str, SearchItem] = {}
+    async def _items(self, folder: tuple[str, ...], *, below: bool = False) -> list[SearchItem]:
+        """All items of a folder, or below it, page by page; one that is pushed to the next page is taken once."""
+        at, found = 0, dict[tuple[tuple[str, ...], str], SearchItem]()
         with _usable(self.name):
             while page := await self._store.asearch(folder, limit=_BATCH, offset=at):
-                found |= {item.key: item for item in page if item.namespace == folder}
+                found |= {(item.namespace, item.key): item for item in page if below or item.namespace == folder}
                 at += len(page)
         return list(found.values())
 

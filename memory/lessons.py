@@ -234,6 +234,7 @@ class Recollection:
         *,
         count: int,
         query: str = "",
+        near: NDArray[np.float64] | None = None,
         now: float | None = None,
     ) -> list[tuple[Lesson, float]]:
         """The lessons that promise the largest gain, with it; none that promises no gain.
@@ -244,11 +245,16 @@ class Recollection:
             model: Of the task at hand.
             count: How many at most.
             query: Words that a lesson should be about; the best match counts twice as much as none (BM25).
+            near: How near each lesson's meaning is to the query, 0 to 1, of shape (lessons,); where it is given, the
+                match is the mean of both.
             now: Seconds since 1970; the clock's by default.
         """
         if not self._known:
             return []
-        match = self._words.scores(query)
+        words = self._words.scores(query)
+        match = words / max(words.max(), 1e-9)
+        if near is not None:
+            match = (match + near) / 2
         worth = self.worth(signature, model, now=time.time() if now is None else now)
-        rank = np.where(self._kind == kind, worth * (1 + match / max(match.max(), 1e-9)), 0.0)
+        rank = np.where(self._kind == kind, worth * (1 + match), 0.0)
         return [(self._known[i], float(worth[i])) for i in np.argsort(-rank, kind="stable")[:count] if rank[i] > 0]

@@ -30,9 +30,9 @@ class Fault:
 
 
 class StubProvider:
-    """Serves ``{url}/v1/chat/completions`` while the ``async with`` block runs.
+    """Serves ``{url}/v1/chat/completions`` and ``{url}/v1/embeddings`` while the ``async with`` block runs.
 
-    With ``logprobs``, by token, it gives them to whoever asks for log-probabilities.
+    With ``logprobs``, by token, it gives them to whoever asks for log-probabilities; with ``vector`` it embeds.
 
     Attributes:
         url: Where it listens, without a path.
@@ -48,6 +48,7 @@ class StubProvider:
         fault: Callable[[int, Body], Fault | None] | None = None,
         reply: Callable[[Body], str] | None = None,
         logprobs: Mapping[str, float] | None = None,
+        vector: Callable[[str], list[Any]] | None = None,
     ) -> None:
         self.url = ""
         self.bodies: list[Body] = []
@@ -58,6 +59,7 @@ class StubProvider:
         self._fault = fault or (lambda n, body: None)
         self._reply = reply or (lambda body: "ok")
         self._logprobs = logprobs or {}
+        self._vector = vector or (lambda text: [1.0, float(len(text))])
         self._closing = asyncio.Event()
 
     @property
@@ -68,6 +70,7 @@ class StubProvider:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._answer)
+        app.router.add_post("/v1/embeddings", self._answer)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -97,6 +100,8 @@ class StubProvider:
         fault = self._fault(self.requests, body)
         if self._latency:
             await asyncio.sleep(self._latency)
+        if fault is None and "input" in body:
+            return _embeddings(body, self._vector)
         if fault is None or fault.kind == "truncated":
             return _completion(body, self._reply(body), "stop" if fault is None else "length", self._logprobs)
         if fault.kind == "empty":
@@ -133,6 +138,14 @@ def _completion(body: Body, text: str | None, finish: str, logprobs: Mapping[str
         },
     }
     return web.Response(body=json.dumps(answer).encode(), content_type="application/json")
+
+
+def _embeddings(body: Body, vector: Callable[[str], list[Any]]) -> web.Response:
+    """The vectors, the last one first: their order is that of ``index``."""
+    data = [{"object": "embedding", "index": at, "embedding": vector(text)} for at, text in enumerate(body["input"])]
+    tokens = sum(len(text.split()) for text in body["input"])
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return web.json_response({"object": "list", "model": body["model"], "data": data[::-1], "usage": usage})
 
 
 def _refusal(status: int, fault: Fault) -> web.Response:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from crito.tools.redaction import redacted
 
 
 class EndpointModel:
-    """A model behind ``{base_url}/chat/completions``.
+    """A model behind ``{base_url}/chat/completions``, or ``{base_url}/embeddings``.
 
     Args:
         name: The name as the user wrote it.
@@ -43,7 +43,7 @@ class EndpointModel:
     ) -> None:
         self.name = name
         root = base_url.rstrip("/")
-        self._url = f"{root}/chat/completions" if urlsplit(root).path else f"{root}/v1/chat/completions"
+        self._root = root if urlsplit(root).path else f"{root}/v1"
         self._model = model
         self._api_key = api_key
         self._timeout = timeout
@@ -55,7 +55,17 @@ class EndpointModel:
         Raises:
             CallFailed: Whatever went wrong, classified.
         """
-        return read_reply(self.name, await self.post(self._url, chat_payload(self._model, request)))
+        payload = chat_payload(self._model, request)
+        return read_reply(self.name, await self.post(f"{self._root}/chat/completions", payload))
+
+    async def embed(self, texts: Sequence[str]) -> dict[str, Any]:
+        """The vectors of texts, in the format of OpenAI's embeddings.
+
+        Raises:
+            CallFailed: Whatever went wrong, classified.
+        """
+        payload = {"model": self._model, "input": list(texts), "encoding_format": "float"}
+        return await self.post(f"{self._root}/embeddings", payload)
 
     async def post(self, url: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Send one JSON object and read the JSON object that comes back.
@@ -130,7 +140,7 @@ def read_reply(name: str, answer: Mapping[str, Any]) -> ModelReply:
         CallFailed: ``garbage`` for another format; ``empty`` for no text, unless the output limit cut it off or there
             are log-probabilities instead. Both carry the tokens that the provider counted.
     """
-    usage = _usage(answer)
+    usage = read_usage(answer)
     try:
         choice = answer["choices"][0]
         text = choice["message"]["content"] or ""
@@ -186,7 +196,7 @@ def _first_token(choice: Mapping[str, Any]) -> dict[str, float] | None:
     return found or None
 
 
-def _usage(answer: Mapping[str, Any]) -> Usage:
+def read_usage(answer: Mapping[str, Any]) -> Usage:
     """The tokens that the provider reports; none where it reports none that can be read."""
     try:
         counts = answer.get("usage") or {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crito.errors import CallFailed
@@ -80,6 +80,22 @@ class LiteLLMModel:
             # `from None`: the original holds the request, its headers and so the key.
             raise failure_of_error(self.name, error) from None
         return read_reply(self.name, response.model_dump())
+
+    async def embed(self, texts: Sequence[str]) -> dict[str, Any]:
+        """The vectors of texts, in the format of OpenAI's embeddings.
+
+        Raises:
+            CallFailed: Whatever went wrong, classified.
+        """
+        if self._litellm is None:
+            self._litellm = await asyncio.to_thread(_load)
+        options = {"encoding_format": "float", "num_retries": 0, "max_retries": 0, "caching": False}
+        try:
+            response = await self._litellm.aembedding(model=self.name, input=list(texts), drop_params=True, **options)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise failure_of_error(self.name, error) from None
+        answer: dict[str, Any] = response.model_dump()
+        return answer
 
     async def aclose(self) -> None:
         """Nothing to give back: LiteLLM's connections belong to the process, and a host may be using them."""

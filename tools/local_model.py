@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from crito.protocols import ModelReply, ModelRequest
 from crito.tools.endpoint_model import EndpointModel
 
 _CONTEXT = 2048  # tokens of a slot
+_TOO_LONG = ("context size", "too large to process")  # in the server's errors, for prompts and for texts
 _CACHE_MIB = 256  # of prompts; the server's own default grows to 8 GiB
 
 
@@ -33,12 +35,14 @@ class _Served:
 
 # The only module-level state of the tools: weights, threads and caches belong to the process, and a target model and
 # an agent model with the same file must not load them twice. It keeps nothing alive by itself.
-_running: WeakValueDictionary[Path, _Served] = WeakValueDictionary()
+_running: WeakValueDictionary[tuple[Path, bool], _Served] = WeakValueDictionary()
 _starting = threading.Lock()
 
 
 class LocalModel:
     """A model in a file. The server starts with the first call; all models of one file in one process share it.
+
+    Texts are turned into vectors by a server of their own, because it has other settings.
 
     Args:
         name: The name as the user wrote it.
@@ -63,8 +67,8 @@ class LocalModel:
         about = self._path.stat()
         self.identity = f"{about.st_size}-{about.st_mtime_ns}"
         self._slots = slots
-        self._served: _Served | None = None
-        self._endpoint: EndpointModel | None = None
+        self._served: dict[bool, _Served] = {}
+        self._endpoints: dict[bool, EndpointModel] = {}
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer once.
@@ -72,42 +76,56 @@ class LocalModel:
         Raises:
             CallFailed: Whatever went wrong, classified; ``bad_request`` for a prompt longer than the context.
         """
-        endpoint = await self._connect()
+        endpoint = await self._connect(embeds=False)
         try:
             return await endpoint.complete(request)
         except CallFailed as failure:
-            if failure.kind != "bad_request" or "context size" not in str(failure):
-                raise
-            message = (
-                f"{self.name}: the request is longer than the model's context of {self.context} tokens; "
-                "shorten the prompt or use fewer demonstrations"
-            )
-            raise CallFailed("bad_request", message, retryable=False) from None
+            raise self._told(failure, "request", "shorten the prompt or use fewer demonstrations") from None
+
+    async def embed(self, texts: Sequence[str]) -> dict[str, Any]:
+        """The vectors of texts, each the mean over its tokens, in the format of OpenAI's embeddings.
+
+        Raises:
+            CallFailed: Whatever went wrong, classified; ``bad_request`` for a text longer than the context.
+        """
+        endpoint = await self._connect(embeds=True)
+        try:
+            return await endpoint.embed(texts)
+        except CallFailed as failure:
+            raise self._told(failure, "text", "shorten the task's description") from None
 
     async def aclose(self) -> None:
         """Let go of the server; the last model to do so stops it and frees its memory."""
-        endpoint, self._endpoint, self._served = self._endpoint, None, None
-        if endpoint is not None:
+        endpoints, self._endpoints, self._served = self._endpoints, {}, {}
+        for endpoint in endpoints.values():
             await endpoint.aclose()
 
-    async def _connect(self) -> EndpointModel:
-        served = self._served
-        if served is None:
-            served = self._served = await asyncio.to_thread(_serve, self.name, self._path, self._slots)
-        if self._endpoint is None:
-            self._endpoint = EndpointModel(self.name, served.address, self._path.stem, served.key)
-        return self._endpoint
+    async def _connect(self, *, embeds: bool) -> EndpointModel:
+        if embeds not in self._served:
+            served = await asyncio.to_thread(_serve, self.name, self._path, self._slots, embeds=embeds)
+            self._served.setdefault(embeds, served)
+        if embeds not in self._endpoints:
+            served = self._served[embeds]
+            self._endpoints[embeds] = EndpointModel(self.name, served.address, self._path.stem, served.key)
+        return self._endpoints[embeds]
+
+    def _told(self, failure: CallFailed, what: str, cure: str) -> CallFailed:
+        """The failure, in clear words where something is longer than the context."""
+        if not any(mark in str(failure) for mark in _TOO_LONG):
+            return failure
+        message = f"{self.name}: the {what} is longer than the model's context of {self.context} tokens; {cure}"
+        return CallFailed("bad_request", message, retryable=False)
 
 
-def _serve(name: str, path: Path, slots: int) -> _Served:
+def _serve(name: str, path: Path, slots: int, *, embeds: bool) -> _Served:
     with _starting:
-        served = _running.get(path)
+        served = _running.get((path, embeds))
         if served is None:
-            served = _running[path] = _start(name, path, slots)
+            served = _running[path, embeds] = _start(name, path, slots, embeds=embeds)
         return served
 
 
-def _start(name: str, path: Path, slots: int) -> _Served:
+def _start(name: str, path: Path, slots: int, *, embeds: bool) -> _Served:
     import xllamacpp
 
     key = secrets.token_hex(16)
@@ -123,6 +141,13 @@ def _start(name: str, path: Path, slots: int) -> _Served:
     params.ui = False
     params.warmup = False  # the token below warms it up
     params.verbosity = -1  # its log would go to the user's terminal
+    if embeds:
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        params.n_parallel = 1
+        params.n_ctx = params.n_batch = params.n_ubatch = _CONTEXT  # a text is pooled in one piece
+        # A short text keeps one thread busy; more of them mostly wait for each other, for seconds on busy cores.
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     try:
         server = xllamacpp.Server(params)
         # A server let go of before its loop runs (Ctrl-C right after the start) was once seen to hang; one answered

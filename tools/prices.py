@@ -42,7 +42,8 @@ def price_of(model_name: str, overrides: Mapping[str, tuple[float, float]]) -> P
     if model_name.startswith(_FREE):
         return Price(0.0, 0.0, 0.0)
     entry = _entry(model_name)
-    tokens_in, tokens_out = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
+    free = 0.0 if entry.get("mode") == "embedding" else None  # which writes no tokens
+    tokens_in, tokens_out = entry.get("input_cost_per_token"), entry.get("output_cost_per_token", free)
     if tokens_in is None or tokens_out is None:
         return None
     return Price(tokens_in, tokens_out, entry.get("cache_read_input_token_cost", tokens_in))
@@ -63,6 +64,11 @@ def enforces_schema(model_name: str) -> bool:
 def reasons(model_name: str) -> bool:
     """Whether the table says that the model may reason before its answer, in tokens that are paid and not shown."""
     return bool(_entry(model_name).get("supports_reasoning"))
+
+
+def mode_of(model_name: str) -> str:
+    """What the table says that the model is for (``chat``, ``embedding``); empty where it does not say."""
+    return str(_entry(model_name).get("mode") or "")
 
 
 @cache

@@ -181,6 +181,7 @@ def _checked(
         prices=spec.prices,
         memory=spec.memory,
         remember_prompts=spec.remember_prompts,
+        embed=spec.embed,
     )
 
 

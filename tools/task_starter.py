@@ -75,6 +75,7 @@ metric: {metric}
 # repeats: 1  # answers to each test example, averaged in the verdict; for a temperature above 0, or a judge
 # memory: project  # lessons of earlier runs: project (beside the run database), user (all your projects) or "off"
 # remember_prompts: false  # keep the best prompt's text there too, with its demonstrations, for near tasks
+# embed: openai/text-embedding-3-small  # finds lessons by meaning too; is sent the description and lessons' texts
 # prices: {{{model}: [0.25, 2.0]}}  # US dollars per million tokens (in, out), for models whose price is not known
 """
 

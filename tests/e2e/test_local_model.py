@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from crito.errors import CallFailed
+from crito.memory.nearness import nearness
 from crito.prompt import Demo, Message, Prompt
 from crito.protocols import ModelRequest
 from crito.tools.database import Database
+from crito.tools.embedder import resolve_embedder, vectors_of
 from crito.tools.likelihood_target import LikelihoodTarget
 from crito.tools.local_model import LocalModel
 from crito.tools.models import resolve
@@ -84,7 +86,7 @@ async def test_two_models_of_one_file_share_one_server(smollm: LocalModel) -> No
     other = resolve("local/smollm2")
     assert isinstance(other, LocalModel)
     await asyncio.gather(smollm.complete(ask("hi", 1)), other.complete(ask("hi", 1)))
-    assert smollm._served is other._served
+    assert smollm._served[False] is other._served[False]
     await other.aclose()
     assert (await smollm.complete(ask("hi", 1))).usage.tokens_out == 1
 
@@ -102,3 +104,17 @@ async def test_a_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CallFailed, match=r"llama.cpp cannot load broken.gguf") as caught:
         await LocalModel("local/broken.gguf", broken, 1).complete(ask("hi"))
     assert not caught.value.retryable
+
+
+async def test_texts_that_mean_the_same_have_near_vectors() -> None:
+    embedder = resolve_embedder("local/smollm2")
+    texts = ("Where is my parcel?", "My package has not arrived.", "The square root of nine is three.")
+    reply = await embedder.complete(ModelRequest(messages=tuple(Message(role="user", content=t) for t in texts)))
+    with pytest.raises(CallFailed, match="the text is longer than the model's context of 2048 tokens") as caught:
+        await embedder.complete(ask("word " * 3000))
+    await embedder.aclose()
+    vectors = vectors_of(reply.text.split("\n"))
+    assert vectors.shape == (3, 576)
+    assert nearness(vectors[0], vectors[1:]).tolist() == [1.0, 0.0]
+    assert reply.usage.tokens_in > 10
+    assert (caught.value.kind, caught.value.retryable) == ("bad_request", False)

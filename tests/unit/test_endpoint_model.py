@@ -229,7 +229,7 @@ def test_a_model_serves_one_event_loop_after_another() -> None:
         nonlocal model
         async with StubProvider() as stub:
             model = model or EndpointModel("endpoint/stub", stub.url, "stub")
-            model._url = f"{stub.url}/v1/chat/completions"
+            model._root = f"{stub.url}/v1"
             reply = await model.complete(HELLO)
             await model.aclose()
             return reply.text

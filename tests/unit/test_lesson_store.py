@@ -109,6 +109,26 @@ async def test_whatever_fails_in_a_hosts_store_is_told_in_one_line_without_secre
     assert "sesame" not in str(said.value)
 
 
+async def test_vectors_are_forgotten_with_the_last_run_of_their_lesson() -> None:
+    store = LessonStore(host := InMemoryStore())
+    alone, shared = observed(text="Say less."), observed(candidate="c2")
+    await store.write(alone, shared, observed(run="r2"))
+    await store.keep_vectors("m", {alone.lesson: "AA==", shared.lesson: "AQ=="})
+    await store.keep_vectors("m2", {alone.lesson: "AA=="})
+    assert await store.vectors("m") == {alone.lesson: "AA==", shared.lesson: "AQ=="}
+    assert await store.forget("r1") == 2
+    assert await store.vectors("m") == {shared.lesson: "AQ=="}
+    assert await store.vectors("m2") == {}
+    assert await store.forget() == 1
+    assert await host.asearch(()) == []
+
+
+async def test_a_vector_of_another_version_is_as_good_as_none() -> None:
+    host = InMemoryStore()
+    await host.aput(("crito", "vectors", "m"), "lesson", {"version": 0, "vector": "AA=="})
+    assert await LessonStore(host).vectors("m") == {}
+
+
 async def test_a_hosts_own_records_are_left_alone() -> None:
     host = InMemoryStore()
     await host.aput(("crito_notes",), "a", {"run": "r1"})

@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -172,6 +173,15 @@ def test_words_in_common_double_what_counts() -> None:
     known = lessons([observed(text="Answer in one word."), observed(text="Quote the year of invoices.", gain=0.15)])
     asked = Recollection(known).best("direction", TASK, "m", count=1, query="the year of an invoice", now=NOW)
     assert asked[0][0].latest.text == "Quote the year of invoices."
+
+
+def test_meaning_counts_as_much_as_words() -> None:
+    known = lessons([observed(text="Quote the year."), observed(text="Give the date."), observed(text="Say less.")])
+    near = np.array([{"Give the date.": 1.0, "Quote the year.": 0.6}.get(lesson.text, 0.0) for lesson in known])
+    asked = Recollection(known).best("direction", TASK, "m", count=3, query="the year", near=near, now=NOW)
+    assert [lesson.text for lesson, _ in asked] == ["Quote the year.", "Give the date.", "Say less."]
+    alone = Recollection(known).best("direction", TASK, "m", count=1, near=near, now=NOW)
+    assert [lesson.text for lesson, _ in alone] == ["Give the date."]
 
 
 def test_an_empty_memory_has_no_advice() -> None:

@@ -7,6 +7,7 @@ import pytest
 from crito.errors import CallFailed
 from crito.prompt import Message
 from crito.protocols import ModelReply, ModelRequest, Usage
+from crito.tools.embedder import Embedder, vectors_of
 from crito.tools.litellm_model import LiteLLMModel, failure_of_error
 from tests.stub_provider import Fault, StubProvider
 
@@ -54,6 +55,17 @@ async def test_litellm_answers_and_fails_through_the_same_contract(monkeypatch: 
         )
         failures = [await refused(model) for _ in FAULTS]
         await model.aclose()
+    async with StubProvider(fault=lambda n, body: Fault(401) if n > 1 else None) as embedding:
+        monkeypatch.setenv("OPENAI_API_BASE", f"{embedding.url}/v1")
+        embedder = Embedder(LiteLLMModel("openai/stub"))
+        embedded = await embedder.complete(HELLO)
+        with pytest.raises(CallFailed) as unembedded:
+            await embedder.complete(HELLO)
+    assert vectors_of([embedded.text]).tolist() == [[1.0, 11.0]]
+    assert embedded.usage == Usage(tokens_in=2)
+    assert embedding.bodies[0] == {"model": "stub", "input": ["hello there"], "encoding_format": "float"}
+    assert embedding.requests == 2, "one attempt per call"
+    assert (unembedded.value.kind, "hush" in str(unembedded.value)) == ("auth", False)
     assert [failure.kind for failure in failures] == KINDS
     assert failures[0].retry_after == 7.0
     assert stub.requests == 2 + len(FAULTS), "one attempt per call"

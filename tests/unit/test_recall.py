@@ -11,7 +11,7 @@ import pytest
 from langgraph.store.base import BaseStore, Op, PutOp, SearchItem
 from langgraph.store.memory import InMemoryStore
 
-from crito.api import optimize, resume
+from crito.api import aoptimize, optimize, resume
 from crito.errors import BadInput, Interrupted
 from crito.graph.preset import Preset
 from crito.graph.recall import uses
@@ -29,8 +29,10 @@ from crito.prompt import Style
 from crito.protocols import ModelReply, ModelRequest
 from crito.result import Result
 from crito.task import Budget
+from crito.tools.database import Database
 from crito.tools.scripted_model import ScriptedModel
-from tests.builders import make_deps
+from tests.builders import make_deps, rows_of
+from tests.stub_provider import Fault, StubProvider
 from tests.toy_run import DESCRIPTION, LABELS, RULE, agents, finished, rows, target, toy_model
 from tests.unit.test_lessons import observed
 
@@ -288,3 +290,49 @@ def finished_in(
         listener=listener,
         started=started,
     )
+
+
+async def advised(folder: Path, fault: Fault | None = None, **options: Any) -> tuple[Result, StubProvider, list[Any]]:
+    """A run that knows four directions of equal worth, the last of which means what its task is about."""
+    texts = ("Answer briefly.", "Begin with names.", "Check spelling.", "Money goes back.")
+    known = {"signature": SIGNATURE, "model": "scripted/toy", "seen": time.time()}
+    await LessonStore(host := InMemoryStore()).write(*(observed(text=text, **known) for text in texts))
+    heard: list[Any] = []
+
+    def vector(text: str) -> list[float]:
+        return [1.0, float(text in texts[:3])]
+
+    async with StubProvider(fault=lambda n, body: fault, vector=vector) as stub:
+        result = await aoptimize(
+            DESCRIPTION,
+            rows(),
+            model=toy_model(),
+            labels=LABELS,
+            embed=f"endpoint/{stub.url}#vectors",
+            database=folder / "crito.db",
+            listener=heard.append,
+            **{"budget": Budget(calls=300), "store": host, **options},
+        )
+    return result, stub, [e["text"] for e in heard if e["event"] == "warning"]
+
+
+async def test_with_an_embedding_model_the_lesson_that_means_the_task_comes_first(tmp_path: Path) -> None:
+    result, stub, warnings = await advised(tmp_path)
+    assert result.lessons[0].text == "Money goes back."
+    assert (stub.requests, warnings) == (2, [])
+    database = Database(tmp_path / "crito.db")
+    assert [row[0] for row in rows_of(database, "role")].count("memory") == 2
+    await database.close()
+
+
+async def test_an_embedding_model_that_fails_costs_a_warning_and_nothing_else(tmp_path: Path) -> None:
+    result, stub, (warning,) = await advised(tmp_path, Fault(401))
+    assert len(result.lessons) == 3
+    assert result.verdict.decision == "improved"
+    assert stub.requests == 1
+    assert warning.startswith("embed: lessons are found by their words alone: endpoint/")
+
+
+async def test_nobody_is_asked_for_vectors_where_memory_is_off(tmp_path: Path) -> None:
+    _, stub, warnings = await advised(tmp_path, store=None, memory="off")
+    assert (stub.requests, warnings) == (0, [])
