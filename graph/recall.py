@@ -13,11 +13,10 @@ from crito.errors import PatchRejected
 from crito.graph.deps import Deps
 from crito.graph.state import RunState
 from crito.memory.attempts import Attempt
-from crito.memory.bm25 import words_of
 from crito.memory.lessons import Lesson, Observation, Recollection, lessons
 from crito.memory.operator_use import OperatorUse, priors
 from crito.memory.proven import ProvenPrompt, fitting
-from crito.memory.recalled import Advice, Recalled
+from crito.memory.recalled import Advice, Recalled, taken_up
 from crito.memory.signature import Signature, signature_of
 from crito.records import Candidate, child
 from crito.result import LessonUse
@@ -25,10 +24,8 @@ from crito.tools.duplicates import Tried
 from crito.tools.guards import screen
 from crito.tools.redaction import redacted
 
-_RECIPES, _DIRECTIONS, _PROMPTS = 4, 3, 2
+_RECIPES, _DIRECTIONS, _PROMPTS = 4, 24, 2
 """How much is taken along: recipes and prompts cost a race, directions the critic's attention."""
-_SAME = 0.7
-"""Share of the words of a direction and a hypothesis that both have, from which the one is taken for the other."""
 
 
 async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
@@ -95,20 +92,8 @@ def uses(deps: Deps, recalled: Recalled) -> tuple[LessonUse, ...]:
     by_agents = [attempt for attempt in attempts if attempt.author != "code"]
     return (
         *(_use(advice, tried.get(f"lesson {advice.lesson}"), "not tried") for advice in recalled.recipes),
-        *(_use(advice, _taken_up(advice, by_agents), "not taken up") for advice in recalled.directions),
+        *(_use(advice, taken_up(advice, by_agents), "not taken up") for advice in recalled.directions),
     )
-
-
-def _taken_up(advice: Advice, attempts: Sequence[Attempt]) -> Attempt | None:
-    """The attempt whose hypothesis says what a direction says: the likest, of equals the first that was measured."""
-    likeness = {attempt.candidate: _likeness(advice.text, attempt) for attempt in attempts}
-    nearest = max(attempts, key=lambda a: (likeness[a.candidate], a.gain is not None), default=None)
-    return nearest if nearest is not None and likeness[nearest.candidate] >= _SAME else None
-
-
-def _likeness(direction: str, attempt: Attempt) -> float:
-    wanted, said = (set(words_of(t)) for t in (direction, attempt.hypothesis.removeprefix(f"{attempt.label}: ")))
-    return len(wanted & said) / max(1, len(wanted | said))
 
 
 def _use(advice: Advice, attempt: Attempt | None, otherwise: str) -> LessonUse:

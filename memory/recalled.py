@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict
 
+from crito.memory.attempts import Attempt
+from crito.memory.bm25 import words_of
 from crito.memory.lessons import Lesson
 from crito.memory.recipe import Recipe
 from crito.tools.stats import BetaArm
+
+_SAME = 0.7
+"""Share of the words of a direction and a hypothesis that both have, from which the one is taken for the other."""
 
 
 class Advice(BaseModel):
@@ -66,3 +73,15 @@ class Recalled(BaseModel):
     directions: tuple[Advice, ...] = ()
     prompts: tuple[str, ...] = ()
     operators: dict[str, BetaArm] = {}
+
+
+def taken_up(advice: Advice, attempts: Sequence[Attempt]) -> Attempt | None:
+    """The attempt whose hypothesis says what a direction says: the likest, of equals the first that was measured."""
+    likeness = {attempt.candidate: _likeness(advice.text, attempt) for attempt in attempts}
+    nearest = max(attempts, key=lambda a: (likeness[a.candidate], a.gain is not None), default=None)
+    return nearest if nearest is not None and likeness[nearest.candidate] >= _SAME else None
+
+
+def _likeness(direction: str, attempt: Attempt) -> float:
+    wanted, said = (set(words_of(t)) for t in (direction, attempt.hypothesis.removeprefix(f"{attempt.label}: ")))
+    return len(wanted & said) / max(1, len(wanted | said))

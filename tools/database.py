@@ -19,7 +19,8 @@ from crito.errors import BadInput
 
 APPLICATION_ID = 0x43526974
 """Written into the file's header, so that a foreign SQLite file is told from ours."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""Of the tables and of the checkpoints in them: one more also where a paused run could no longer be resumed."""
 _BATCH = 256
 _WINDOW = 0.002
 """Seconds that a row may wait for company before it is written (design limit: 0.05)."""
