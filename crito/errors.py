@@ -56,6 +56,11 @@ class CallFailed(CritoError):
         self.tokens_in = tokens_in
         self.tokens_out = tokens_out
 
+    @property
+    def unreached(self) -> bool:
+        """Whether the model did not answer at all: it may be down, and nothing was said about the request."""
+        return self.kind in {"timeout", "rate_limit", "server", "connection"}
+
 
 class ReplyUnusable(CritoError):
     """An agent's reply could not be read as its reply model, even after one corrective request."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -149,8 +150,7 @@ class Run:
         limit = (self._preset.rounds + 3) * _STEPS_PER_ROUND
         config: Any = {"configurable": {"thread_id": run}, "recursion_limit": limit}
         resume = resume_command(run, self._path)
-        async with AsyncSqliteSaver.from_conn_string(str(self._path)) as saver:
-            await saver.conn.execute("PRAGMA synchronous=NORMAL")  # as for all other rows of this file
+        async with _checkpoints(self._path) as saver:
             graph = build(saver)
             begun = await saver.aget_tuple(config)
             if begun is not None:
@@ -168,6 +168,22 @@ class Run:
                     raise Interrupted(f"{error}; {cure}") from error
                 except ProviderFailure as error:
                     raise ProviderFailure(f"{error}; go on with: {resume}") from error
+
+
+@asynccontextmanager
+async def _checkpoints(path: Path) -> AsyncIterator[AsyncSqliteSaver]:
+    """Where checkpoints go, closed between two writes.
+
+    LangGraph cancels the workers beside one that fails and does not wait until it has noted that. Closed within such a
+    write, the file would stay locked, and the run could not be marked as paused.
+    """
+    async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
+        await saver.conn.execute("PRAGMA synchronous=NORMAL")  # as for all other rows of this file
+        try:
+            yield saver
+        finally:
+            async with saver.lock:
+                await saver.conn.close()
 
 
 class Stored(NamedTuple):

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Sequence
 from typing import TypeVar
 
 import json_repair
 from pydantic import BaseModel, ValidationError
 
-from crito.errors import ReplyUnusable
+from crito.errors import CallFailed, ProviderFailure, ReplyUnusable
 from crito.prompt import Message
 from crito.protocols import Model, ModelReply, ModelRequest
 from crito.tools.draws import current_draw
-from crito.tools.ledger import Ledger
+from crito.tools.ledger import Call, Ledger
 from crito.tools.tally import count
 
 Reply = TypeVar("Reply", bound=BaseModel)
+
+_SIGN_OF_LIFE = ModelRequest(messages=(Message(role="user", content="Say OK."),), max_tokens=16)
+"""What anybody can answer who can be reached."""
 
 
 class Speaker:
@@ -49,7 +53,9 @@ class Speaker:
 
         Raises:
             ReplyUnusable: The second reply could not be read either, or was cut off.
-            CallFailed: The call failed for good.
+            CallFailed: The call failed for good, and it is this request that cannot be answered.
+            ProviderFailure: The model cannot be reached. That says nothing of the request, so nobody may go on as if
+                its answer were of no use: a resumed run would end otherwise than an undisturbed one.
             BudgetExhausted: The call does not fit.
         """
         schema = shape.model_json_schema()
@@ -79,9 +85,26 @@ class Speaker:
             json_schema=schema if supported else None,
         )
         sample = current_draw() if self._temperature else 0
-        reply = (await self._ledger.call(self._model, request, role=self.role, sample=sample)).reply
+        try:
+            reply = (await self._call(request, sample)).reply
+        except CallFailed as failure:
+            if not failure.unreached:
+                raise
+            await self._reach(failure)
+            reply = (await self._call(request, sample)).reply
         count(reply.usage)
         return reply
+
+    async def _reach(self, failure: CallFailed) -> None:
+        """Tell a request that cannot be answered from a model that cannot be reached, by asking for something else."""
+        try:
+            await self._call(_SIGN_OF_LIFE, time.time_ns())  # as no other sample, so that no cache answers
+        except CallFailed as error:
+            if error.unreached:
+                raise ProviderFailure(f"{self.role}: the model cannot be reached; {failure}") from error
+
+    async def _call(self, request: ModelRequest, sample: int) -> Call:
+        return await self._ledger.call(self._model, request, role=self.role, sample=sample)
 
 
 def quoted(tag: str, text: str) -> str:

@@ -13,7 +13,6 @@ import pytest
 from crito.api import aoptimize, aresume
 from crito.errors import BadInput, ProviderFailure
 from crito.graph import wiring
-from crito.graph.presets import DEFAULT
 from crito.graph.run import Run
 from crito.records import Outcome
 from crito.result import Result
@@ -132,40 +131,77 @@ async def test_a_validation_example_that_always_fails_weighs_on_nobody(tmp_path:
     assert len(scores) == 11
 
 
-async def test_agents_that_always_fail_leave_the_run_to_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["garbage", 500])
+async def test_agents_that_always_fail_leave_the_run_to_code(tmp_path: Path, kind: Any) -> None:
     def faults(number: int, body: Body) -> Fault | None:
-        return Fault("garbage") if "response_format" in body else None
+        return Fault(kind) if "response_format" in body else None
 
     result, _ = await run_with(faults, tmp_path / "crito.db", budget=Budget(calls=500))
     assert result.verdict.best_score > result.verdict.seed_score
     assert {link.author for link in result.chain} <= {"user", "code"}
 
 
-async def test_a_provider_that_goes_down_pauses_the_run_and_resuming_ends_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [503, 429, "drop", "timeout"])
+async def test_agents_that_cannot_be_reached_pause_the_run(tmp_path: Path, kind: Any) -> None:
     database = tmp_path / "crito.db"
-    down = False
+    async with StubProvider(reply=answer) as stub, StubProvider(fault=lambda number, body: Fault(kind)) as agents:
+        task = toy_task(stub.url).model_copy(update={"agent_model": f"endpoint/{agents.url}#a"})
+        with pytest.raises(ProviderFailure, match=r"^planner: the model cannot be reached; endpoint/.*crito resume r"):
+            await Run(task, database).start("r")
+    assert query(database, "SELECT status FROM runs") == [("paused",)]
 
-    def after(requests: int) -> Faults:
-        return lambda number, body: Fault(503) if down and number > requests else None
 
-    async with StubProvider(reply=answer) as stub:
-        # Failed calls count, so nothing may depend on how much of the budget is left.
-        task = toy_task(stub.url, budget=Budget(calls=1500))
-        stages = tuple(stage.model_copy(update={"persistence": 0.0}) for stage in DEFAULT.stages)
-        preset = DEFAULT.model_copy(update={"stages": stages})
-        expected = essence(await Run(task, tmp_path / "undisturbed.db", preset=preset).start("r"))
-        needed, down = stub.requests, True
-        stub._fault = after(needed + 150)  # in a race: an agent's call that fails for good counts as of no use
-        with pytest.raises(ProviderFailure, match=r"6 calls in a row .*; go on with: crito resume r") as caught:
-            await Run(task, database, preset=preset).start("r")
-        wasted = stub.requests - needed - 150
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, Any]:
+    """Essence of a run that nothing happened to; filled by the first test that needs it."""
+    return {}
+
+
+class Outage:
+    """A provider that goes down at the n-th request that holds a text, until it is mended."""
+
+    def __init__(self, text: str, nth: int) -> None:
+        self._text, self._left = text, nth
+        self.failed = 0
+        self.mended = False
+
+    def __call__(self, number: int, body: Body) -> Fault | None:
+        self._left -= any(self._text in message["content"] for message in body["messages"])
+        if self._left > 0 or self.mended:
+            return None
+        self.failed += 1
+        return Fault(503)
+
+
+@pytest.mark.parametrize(
+    ("text", "nth"),
+    [
+        pytest.param("", 163, id="in a race"),
+        pytest.param("Describe the task", 1, id="at the start"),
+        pytest.param("Which should come next", 2, id="in planning"),
+        pytest.param("You examine why a prompt fails", 2, id="in a critique"),
+        pytest.param("You edit prompts", 2, id="in an edit"),
+    ],
+)
+async def test_a_provider_that_goes_down_pauses_the_run_and_resuming_ends_it(
+    tmp_path: Path, text: str, nth: int, undisturbed: dict[str, Any]
+) -> None:
+    database = tmp_path / "crito.db"
+    budget = Budget(calls=600)  # more than the run takes: failed calls count, and would end it earlier
+    if not undisturbed:
+        result, _ = await run_with(lambda number, body: None, tmp_path / "undisturbed.db", budget=budget)
+        undisturbed.update(essence(result))
+    outage = Outage(text, nth)
+    async with StubProvider(reply=answer, fault=outage) as stub:
+        with pytest.raises(ProviderFailure, match=r"HTTP 503: .*; go on with: crito resume r") as caught:
+            await Run(toy_task(stub.url, budget=budget), database).start("r")
         assert caught.value.exit_code == 3
         assert query(database, "SELECT status FROM runs") == [("paused",)]
-        down = False
+        outage.mended = True
         result = await aresume("r", database=database)
-    assert essence(result) == expected
-    assert wasted <= 5 * 12  # six calls, and those in flight beside them
-    assert result.bill.failed == failed_rows(database) >= 6
+    assert essence(result) == undisturbed
+    assert outage.failed <= 5 * 12  # six calls, and those in flight beside them
+    assert result.bill.failed == failed_rows(database) >= 2
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])

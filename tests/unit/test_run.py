@@ -1,9 +1,15 @@
+import asyncio
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, Send
+from typing_extensions import TypedDict
 
-from crito.errors import BudgetExhausted
-from crito.graph.run import _keep_for_verdict
+from crito.errors import BudgetExhausted, ProviderFailure
+from crito.graph.run import _checkpoints, _keep_for_verdict
 from crito.task import Budget
 from crito.tools.meter import Spend
 from tests.builders import make_deps, make_outcome
@@ -18,3 +24,31 @@ async def test_a_resumed_run_keeps_back_what_its_last_round_measured(tmp_path: P
         deps.ledger.meter.reserve(Spend(tokens=100_000 - kept))
         with pytest.raises(BudgetExhausted):
             deps.ledger.meter.reserve(Spend(tokens=1))
+
+
+class Numbered(TypedDict):
+    number: int
+
+
+async def share(state: Numbered) -> Command[Any]:
+    return Command(goto=[Send("work", {"number": number}) for number in range(6)])
+
+
+async def work(state: Numbered) -> Numbered:
+    if state["number"] == 0:
+        raise ProviderFailure("the provider is down")
+    await asyncio.sleep(60)
+    return state
+
+
+async def test_a_worker_that_fails_beside_others_leaves_the_database_free(tmp_path: Path) -> None:
+    graph = StateGraph(Numbered)
+    graph.add_node("share", share)
+    graph.add_node("work", work)
+    graph.add_edge(START, "share")
+    async with _checkpoints(tmp_path / "crito.db") as saver:
+        with pytest.raises(ProviderFailure):
+            await graph.compile(saver).ainvoke({"number": 0}, {"configurable": {"thread_id": "r"}}, durability="sync")
+    connection = sqlite3.connect(tmp_path / "crito.db", timeout=0)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.close()

@@ -6,9 +6,9 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from crito.errors import BudgetExhausted, CallFailed, ReplyUnusable
+from crito.errors import BudgetExhausted, CallFailed, ProviderFailure, ReplyUnusable
 from crito.prompt import Message
-from crito.protocols import ModelReply
+from crito.protocols import ModelReply, ModelRequest
 from crito.task import Budget
 from crito.tools.database import Database
 from crito.tools.draws import drawing
@@ -121,6 +121,47 @@ async def test_a_failed_call_is_not_an_unusable_reply(database: Database) -> Non
     with pytest.raises(CallFailed):
         await speaker_of(database, model).ask(QUESTION, Colour)
     assert model.calls == 1
+
+
+def failure(kind: str) -> CallFailed:
+    return CallFailed(kind, "injected", retryable=False)
+
+
+def asks_for_life(request: ModelRequest) -> bool:
+    return request.messages[-1].content == "Say OK."
+
+
+@pytest.mark.parametrize("kind", ["server", "rate_limit", "timeout", "connection"])
+async def test_a_model_that_cannot_be_reached_is_no_useless_reply(database: Database, kind: str) -> None:
+    model = ScriptedModel(lambda request: failure(kind), name="scripted/a")
+    with pytest.raises(ProviderFailure, match="critic: the model cannot be reached; injected"):
+        await speaker_of(database, model).ask(QUESTION, Colour)
+    assert [asks_for_life(request) for request in model.requests] == [False, True]
+
+
+@pytest.mark.parametrize("said", ["OK", failure("bad_request"), failure("garbage")])
+async def test_a_request_that_fails_while_others_are_answered_is_at_fault_itself(
+    database: Database, said: str | CallFailed
+) -> None:
+    model = ScriptedModel(lambda request: said if asks_for_life(request) else failure("server"))
+    with pytest.raises(CallFailed):
+        await speaker_of(database, model).ask(QUESTION, Colour)
+    assert [asks_for_life(request) for request in model.requests] == [False, True, False]
+
+
+async def test_a_model_that_answers_again_is_asked_again(database: Database) -> None:
+    replies: list[str | Exception] = [failure("timeout"), "OK", RED]
+    model = ScriptedModel(lambda request: replies.pop(0))
+    assert (await speaker_of(database, model).ask(QUESTION, Colour)).name == "red"
+
+
+async def test_whether_a_model_can_be_reached_is_never_remembered(database: Database) -> None:
+    replies: list[str | Exception] = [failure("server"), "OK", *(failure("server") for _ in range(3))]
+    model = ScriptedModel(lambda request: replies.pop(0))
+    with pytest.raises(CallFailed):
+        await speaker_of(database, model).ask(QUESTION, Colour)
+    with pytest.raises(ProviderFailure):
+        await speaker_of(database, model).ask(QUESTION, Colour)
 
 
 async def test_agents_spend_the_runs_budget(database: Database) -> None:
