@@ -17,7 +17,7 @@ from rich.text import Text
 from crito.calls import Call, Cost
 from crito.patch import Edit
 from crito.place import db_option, resume_command
-from crito.result import Evaluation, LessonUse, Result
+from crito.result import NOT_TAKEN_UP, Evaluation, LessonUse, Result
 from crito.runs import RunSummary
 from crito.trace import Proposal, Round, Step, Trace
 
@@ -84,9 +84,12 @@ def _calibration_lines(divisors: Mapping[str, float]) -> Lines:
 
 
 def _use_lines(uses: Sequence[LessonUse]) -> Lines:
-    for use in uses:
+    left = sum(use.outcome == NOT_TAKEN_UP for use in uses)
+    for use in (use for use in uses if use.outcome != NOT_TAKEN_UP):
         measured = "" if use.gain is None else f", {use.gain:+.2f} on {use.n}"
         yield f"  {use.lesson}  {_line(use.text)}: {use.expected:+.2f} expected{measured}; {_line(use.outcome)}"
+    if left:
+        yield f"  {left} {'more direction was' if left == 1 else 'more directions were'} not taken up"
 
 
 def lessons_lines(lessons: Sequence[Lesson]) -> Lines:

@@ -37,6 +37,10 @@ class Link(BaseModel):
     val_score: float
 
 
+NOT_TAKEN_UP = "not taken up"
+"""Outcome of a direction that no agent followed."""
+
+
 class LessonUse(BaseModel):
     """A lesson of earlier runs that this one took along, and what came of it.
 

@@ -19,7 +19,7 @@ from crito.memory.proven import ProvenPrompt, fitting
 from crito.memory.recalled import Advice, Recalled, taken_up
 from crito.memory.signature import Signature, signature_of
 from crito.records import Candidate, child
-from crito.result import LessonUse
+from crito.result import NOT_TAKEN_UP, LessonUse
 from crito.tools.duplicates import Tried
 from crito.tools.guards import screen
 from crito.tools.redaction import redacted
@@ -92,7 +92,7 @@ def uses(deps: Deps, recalled: Recalled) -> tuple[LessonUse, ...]:
     by_agents = [attempt for attempt in attempts if attempt.author != "code"]
     return (
         *(_use(advice, tried.get(f"lesson {advice.lesson}"), "not tried") for advice in recalled.recipes),
-        *(_use(advice, taken_up(advice, by_agents), "not taken up") for advice in recalled.directions),
+        *(_use(advice, taken_up(advice, by_agents), NOT_TAKEN_UP) for advice in recalled.directions),
     )
 
 

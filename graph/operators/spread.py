@@ -45,9 +45,12 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     bare = parent.main
     if bare.template in known:
         bare = bare.model_copy(update={"template": known[0]})
-    drawn = (_drawn(demos, len(known) - 1, task, rng) for _ in range(assignment.count * _TRIES if demos else 0))
-    recipes = ((recipe.model_copy(update={"instructions": "kept"}), chosen) for recipe, chosen in drawn)
-    patches = (parent.main.diff(bare.apply(followed(recipe, bare, task, chosen))) for recipe, chosen in recipes)
+    patches = []
+    for _ in range(assignment.count * _TRIES if demos else 0):
+        drawn, chosen = _drawn(demos, len(known) - 1, task, rng)
+        recipe = drawn.model_copy(update={"instructions": "kept"})
+        changed = parent.main.diff(bare.apply(followed(recipe, bare, task, chosen)))
+        patches.append(changed.model_copy(update={"rationale": recipe.text}))
     made = offspring([parent], patches, operator="spread", round_number=assignment.round, author="code")
     return made[: assignment.count]
 
