@@ -14,6 +14,7 @@ The rules of the target, all by hash of the seed, so that every run repeats exac
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import re
 from collections.abc import Iterator
@@ -68,9 +69,10 @@ class World:
         requirements: How many, 1 to 64.
         seed: Decides topics, actions, notes and all noise.
         noise: Probability that an agent errs where it could have been right.
+        deal: Which notes: worlds that differ in it alone have the same requirements.
     """
 
-    def __init__(self, requirements: int, seed: int = 0, noise: float = 0.2) -> None:
+    def __init__(self, requirements: int, seed: int = 0, noise: float = 0.2, deal: int = 0) -> None:
         if not 1 <= requirements <= len(_TOPICS):
             raise ValueError(f"requirements: {requirements} are not between 1 and {len(_TOPICS)}")
         rng = random.Random(f"world {seed}")  # noqa: S311 - a simulation
@@ -80,6 +82,7 @@ class World:
         self.actions = tuple(actions)
         self.seed = seed
         self.noise = noise
+        self.deal = deal
 
     def chance(self, *of: object) -> float:
         """A number from 0 to 1 that depends on the seed and on ``of`` alone."""
@@ -115,9 +118,9 @@ class World:
     def task(self, *, calls: int) -> Task:
         """The task, with so many calls for the search and the verdict's on top."""
         verdict = 2 * SIZES["test"]
-        deal = self._needs()
-        numbers = iter(range(sum(SIZES.values())))
-        splits = {name: tuple(self._example(next(numbers), next(deal)) for _ in range(n)) for name, n in SIZES.items()}
+        needs = self._needs()
+        numbers = itertools.count(self.deal * sum(SIZES.values()))
+        splits = {name: tuple(self._example(next(numbers), next(needs)) for _ in range(n)) for name, n in SIZES.items()}
         return Task(
             name=f"world-{len(self.requirements)}",
             description=DESCRIPTION,
@@ -152,7 +155,7 @@ class World:
         return self.answer(note) if right else self.answer(f"not {note}")
 
     def _needs(self) -> Iterator[list[Requirement]]:
-        rng = random.Random(f"notes {self.seed}")  # noqa: S311 - a simulation
+        rng = random.Random(f"notes {self.seed} {self.deal}".removesuffix(" 0"))  # noqa: S311 - a simulation
         deck: list[Requirement] = []
         while True:
             wanted = min(rng.randint(1, 3), len(self.requirements))
