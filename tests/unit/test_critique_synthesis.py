@@ -11,10 +11,13 @@ import pytest
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.critique_synthesis import propose
 from crito.memory.attempts import Attempt
+from crito.memory.lessons import lessons
+from crito.memory.recalled import Advice, Recalled
 from crito.prompt import Prompt, Section
 from crito.protocols import ModelRequest
 from crito.records import Candidate
 from tests.builders import SEED, make_candidate, make_deps, make_outcome
+from tests.unit.test_lessons import observed
 
 RULES = ("Mind the first word.", "Mind the last word.", "Mind the sender.")
 
@@ -106,6 +109,9 @@ async def test_patches_of_one_and_the_same_text_are_proposed_each_by_itself_alon
     assert [candidate.mends for candidate in found] == [(case,) for case in agents.cases[:2]]
 
 
+ADVICE = ("name the sender", "list them", "say less", "ask for a date", "count twice")
+
+
 async def told(path: Path, *, round_number: int, taxonomy: bool = True) -> tuple[str, str]:
     """What critic and rewriter are shown of a run in which one attempt failed and another became the incumbent."""
     shown: list[str] = []
@@ -122,11 +128,18 @@ async def told(path: Path, *, round_number: int, taxonomy: bool = True) -> tuple
         for candidate, wrong in ((deps.seed, 3), (parent.id, 1)):
             rows = enumerate(deps.val)
             await deps.archive.record(make_outcome(candidate, e, float(at >= wrong), text="no") for at, e in rows)
-        told = {"parent": deps.seed, "round": 1, "operator": "o", "author": "code", "n": 12}
-        lost = {"candidate": "x", "hypothesis": "wrong_content: list them", "fate": "not_better", "gain": -0.25}
+        told = {"parent": deps.seed, "round": 1, "operator": "o", "author": "rewriter", "n": 12}
+        lost = {
+            "candidate": "x",
+            "author": "rewriter",
+            "hypothesis": "wrong_content: list them",
+            "fate": "not_better",
+            "gain": -0.25,
+        }
         led = {"candidate": parent.id, "hypothesis": "off_label: ask", "fate": "accepted", "gain": 0.5}
         await deps.attempts.record(*(Attempt.model_validate({**told, **a}) for a in (lost, {**led, "incumbent": True})))
-        await propose(deps, Assignment((parent,), 4, round_number))
+        known = [Advice.of(lessons([observed(text=text)])[0], 0.1) for text in ADVICE]
+        await propose(deps, Assignment((parent,), 4, round_number, recalled=Recalled(directions=tuple(known))))
     return shown[0], shown[1]
 
 
@@ -141,6 +154,14 @@ async def test_agents_are_told_what_was_tried_on_the_parents_line(tmp_path: Path
 async def test_the_critic_is_told_what_became_of_the_failures(tmp_path: Path) -> None:
     critic, _ = await told(tmp_path, round_number=2)
     assert "- cluster c1 wrong_content: 3 cases at the start, 1 now, shrinking" in critic
+
+
+@pytest.mark.parametrize(("round_number", "shown"), [(1, [0, 1, 2]), (2, [0, 2, 3])])
+async def test_the_critic_is_told_of_the_first_directions_that_were_not_taken_up(
+    tmp_path: Path, round_number: int, shown: list[int]
+) -> None:
+    critic, _ = await told(tmp_path, round_number=round_number)
+    assert [at for at, text in enumerate(ADVICE) if f"- {text} (" in critic] == shown
 
 
 async def test_without_the_taxonomy_failures_have_no_clusters(tmp_path: Path) -> None:
