@@ -263,7 +263,7 @@ def _parts(
 
 def _lessons(store: BaseStore | None, namespace: tuple[str, ...]) -> LessonStore | None:
     if store is not None:
-        return LessonStore(store, type(store).__name__, namespace=namespace)
+        return LessonStore(store, "/".join((type(store).__name__, *namespace)), namespace=namespace)
     if namespace:
         raise BadInput("namespace: is a place in a store; give the store too")
     return None

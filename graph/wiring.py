@@ -46,7 +46,7 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 _OBJECT = "object:"
 """Marks the name of a metric or program that was given as an object and is not in the database."""
-_PATIENCE = 120.0
+_PATIENCE = 30.0
 """Seconds that a run waits for the vectors of some lessons before it asks again."""
 _HOST = "langchain/"
 """Begins the name of a host application's model, which nobody but the host can make."""
@@ -90,8 +90,15 @@ class Parts:
                 raise BadInput(
                     f"{what}: {getattr(task, key).removeprefix(_OBJECT)} was given as an object; give it again"
                 )
-            if part is not None and not noted:
-                name = getattr(part, "name", getattr(part, "__qualname__", type(part).__name__))
+            if part is None:
+                continue
+            name = getattr(part, "name", getattr(part, "__qualname__", type(part).__name__))
+            if noted and key == "memory" and getattr(task, key) != f"{_OBJECT}{name}":
+                began = getattr(task, key).removeprefix(_OBJECT)
+                raise BadInput(
+                    f"store: the run was begun with {began}, this is {name}; give the same and its namespace"
+                )
+            if not noted:
                 task = task.model_copy(update={key: f"{_OBJECT}{name}"})
         return task
 

@@ -83,6 +83,7 @@ class LessonStore:
 
     async def write(self, *records: Observation | OperatorUse | ProvenPrompt) -> None:
         """Add records, up to a thousand in one transaction; one with the key of another takes its place."""
+        self._checked.clear()
         await self._put(
             [
                 PutOp(
@@ -113,6 +114,7 @@ class LessonStore:
         """
         items = [item for kind in _FOLDERS for item in await self._items(self._folder(kind))]
         vectors = await self._items((*self._root, _VECTORS), below=True)
+        self._checked.clear()
         gone = [item for item in items if run is None or item.value.get("run") == run]
         left = {item.key.rpartition(".")[2] for item in items if run not in (None, item.value.get("run"))}
         orphans = [vector for vector in vectors if vector.key not in left]
@@ -132,7 +134,6 @@ class LessonStore:
         return list(found.values())
 
     async def _put(self, changes: Sequence[PutOp]) -> None:
-        self._checked.clear()
         with _usable(self.name):
             for start in range(0, len(changes), _BATCH):
                 await self._store.abatch(changes[start : start + _BATCH])

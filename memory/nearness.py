@@ -65,7 +65,7 @@ class Nearness:
     async def _kept(self, texts: Mapping[str, str], like: str) -> dict[str, str]:
         """The vector of each lesson; who has none, or none as long as the one that it is compared with, gets one."""
         stored = await self._store.vectors(self._folder)
-        kept = {lesson: stored[lesson] for lesson in texts if len(stored.get(lesson, "")) == len(like)}
+        kept = {lesson: stored[lesson] for lesson in texts if _usable(stored.get(lesson, ""), like)}
         missing = [lesson for lesson in texts if lesson not in kept]
         for start in range(0, len(missing), _BATCH):
             some = missing[start : start + _BATCH]
@@ -77,6 +77,14 @@ class Nearness:
     async def _asked(self, texts: Sequence[str]) -> list[str]:
         request = ModelRequest(messages=tuple(Message(role="user", content=text) for text in texts), max_tokens=1)
         return (await self._ledger.call(self._embedder, request, role="memory")).reply.text.split("\n")
+
+
+def _usable(vector: str, like: str) -> bool:
+    """Whether a stored vector can be compared with another one: as long, and finite."""
+    try:
+        return len(vector) == len(like) and bool(np.isfinite(vectors_of([vector])).all())
+    except ValueError:
+        return False
 
 
 def nearness(query: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float64]:

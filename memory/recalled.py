@@ -83,5 +83,7 @@ def taken_up(advice: Advice, attempts: Sequence[Attempt]) -> Attempt | None:
 
 
 def _likeness(direction: str, attempt: Attempt) -> float:
-    wanted, said = (set(words_of(t)) for t in (direction, attempt.hypothesis.removeprefix(f"{attempt.label}: ")))
-    return len(wanted & said) / max(1, len(wanted | said))
+    """The largest share of common words with one of the directions that an attempt followed."""
+    wanted = set(words_of(direction))
+    followed = attempt.hypothesis.removeprefix(f"{attempt.label}: ").split("; ")
+    return max(len(wanted & said) / max(1, len(wanted | said)) for said in (set(words_of(part)) for part in followed))

@@ -140,9 +140,11 @@ def _failures(deps: Deps, round_number: int) -> tuple[Cluster, ...]:
 
 
 def _advice(deps: Deps, assignment: Assignment) -> list[Advice]:
-    """The best directions of earlier runs that no agent of this one has taken up before this round."""
+    """Directions of earlier runs that no agent of this one has taken up before this round, a few each round in turn."""
     before = [a for a in deps.attempts.all() if a.round < assignment.round and a.author != "code"]
-    return [a for a in assignment.recalled.directions if taken_up(a, before) is None][:_ADVISED]
+    left = [a for a in assignment.recalled.directions if taken_up(a, before) is None]
+    turn = _ADVISED * max(0, assignment.round - 1) % max(1, len(left))
+    return [*left[turn:], *left[:turn]][:_ADVISED]
 
 
 async def criticized(
@@ -189,10 +191,11 @@ def _with_joint(parent: Candidate, single: Sequence[tuple[Hypothesis, Patch]]) -
     joined = reduce(partial(three_way, main), alone)
     if joined in alone:  # all changed the same part, of which there can be only one version
         return list(single)
-    said = "; ".join(patch.rationale or hypothesis.direction for hypothesis, patch in single)
+    done = "; ".join(patch.rationale for _, patch in single if patch.rationale)
+    wanted = "; ".join(hypothesis.direction for hypothesis in hypotheses)
     cited = dict.fromkeys(example for hypothesis in hypotheses for example in hypothesis.examples)
-    of_all = hypotheses[0].model_copy(update={"examples": tuple(cited)})
-    return [(of_all, main.diff(joined).model_copy(update={"rationale": said})), *single]
+    of_all = hypotheses[0].model_copy(update={"examples": tuple(cited), "direction": wanted})
+    return [(of_all, main.diff(joined).model_copy(update={"rationale": done})), *single]
 
 
 def _show_failures(parent: Candidate, evidence: Evidence, task: Task) -> Patch | None:
@@ -216,7 +219,8 @@ def _keep(
     round_number: int,
     author: str = "code",
 ) -> None:
-    text = f"{hypothesis.label}: {patch.rationale or hypothesis.direction}"
+    said = hypothesis.direction if author == "rewriter" else patch.rationale
+    text = f"{hypothesis.label}: {said or hypothesis.direction}"
     try:
         candidate = child(
             parent,

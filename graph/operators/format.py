@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator
 from typing import get_args
 
-from crito.agents.edits import cues
+from crito.agents.recipes import templates
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
@@ -42,8 +42,7 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
 
 def _options(prompt: Prompt, task: Task) -> Iterator[Prompt]:
     """The prompt in every layout with every template."""
-    templates = [prompt.template, *(prompt.apply(patch).template for patch in cues(prompt, task))]
     axes = [get_args(field.annotation) for field in Layout.model_fields.values()]
-    for template, *values in itertools.product(templates, *axes):
+    for template, *values in itertools.product(templates(prompt, task), *axes):
         layout = Layout.model_validate(dict(zip(Layout.model_fields, values, strict=True)))
         yield prompt.model_copy(update={"template": template, "layout": layout})

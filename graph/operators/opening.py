@@ -21,7 +21,10 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     baselines = [*null(seed), *strategy.chain_of_thought(seed, deps.task)][: assignment.count]
     room = assignment.count - len(baselines)
     advised = (await recall.advised(deps, seed, assignment.recalled))[: room // 2]
-    return [*baselines, *advised, *await spread.around(deps, seed, room - len(advised))]
+    drawn = await spread.around(deps, seed, room)
+    known = {candidate.id for candidate in advised}
+    others = [candidate for candidate in drawn if candidate.id not in known]
+    return [*baselines, *advised, *others[: room - len(advised)]]
 
 
 def null(seed: Candidate) -> list[Candidate]:

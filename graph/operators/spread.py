@@ -18,7 +18,7 @@ from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.demonstrations import LARGEST, harvest, sample
 from crito.graph.operators.offspring import offspring
 from crito.memory.recipe import LayoutChange, Recipe
-from crito.prompt import Demo
+from crito.prompt import Demo, Prompt
 from crito.records import Candidate
 from crito.task import Task
 
@@ -40,14 +40,14 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     """
     parent, task = assignment.parent, deps.task
     rng = deps.rng(23, assignment.round, assignment.worker)
-    demos = await harvest(deps, parent) if deps.preset.demos else []
+    demos = await harvest(deps, parent)
     known = templates(deps.archive.candidate(deps.seed).main, task)
     bare = parent.main
     if bare.template in known:
         bare = bare.model_copy(update={"template": known[0]})
     patches = []
     for _ in range(assignment.count * _TRIES if demos else 0):
-        drawn, chosen = _drawn(demos, len(known) - 1, task, rng)
+        drawn, chosen = _drawn(bare, demos, len(known) - 1, task, rng)
         recipe = drawn.model_copy(update={"instructions": "kept"})
         changed = parent.main.diff(bare.apply(followed(recipe, bare, task, chosen)))
         patches.append(changed.model_copy(update={"rationale": recipe.text}))
@@ -81,19 +81,21 @@ def _spread(
         yield Recipe(instructions="kept", demos=len(chosen)), chosen
     while True:
         for _ in range(_BARE - 1 if demos or not bare else 0):
-            yield _drawn(demos, cues, task, rng)
+            yield _drawn(seed.main, demos, cues, task, rng)
         if bare:
             yield bare.pop(0), []
 
 
-def _drawn(demos: Sequence[Demo], cues: int, task: Task, rng: np.random.Generator) -> tuple[Recipe, list[Demo]]:
-    """A random recipe, and demonstrations for it."""
+def _drawn(
+    prompt: Prompt, demos: Sequence[Demo], cues: int, task: Task, rng: np.random.Generator
+) -> tuple[Recipe, list[Demo]]:
+    """A random recipe for a prompt, and demonstrations for it."""
     chosen = sample(demos, task, rng) if demos else []
-    place = str(rng.choice(list(_PLACES), p=list(_PLACES.values())))
+    place, now = str(rng.choice(list(_PLACES), p=list(_PLACES.values()))), prompt.layout.instructions
     recipe = Recipe(
         instructions="answer_rule" if rng.random() < _RULE else "kept",
         cue=int(rng.integers(cues)) if cues and rng.random() < _CUE else None,
-        layout_change=LayoutChange.model_validate({"instructions": place}),
+        layout_change=LayoutChange.model_validate({"instructions": place if place != now else None}),
         demos=len(chosen),
     )
     return recipe, chosen

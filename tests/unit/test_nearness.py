@@ -1,3 +1,4 @@
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,17 @@ async def test_another_model_or_a_vector_of_another_length_is_asked_for_anew(tmp
         await near(tmp_path, host, stub)
     assert stub.requests == 6
     assert len(stub.bodies[-1]["input"]) == 3
+
+
+@pytest.mark.parametrize("damaged", [np.array([np.nan, 1.0], dtype="<f4").tobytes(), b""])
+async def test_a_damaged_vector_is_asked_for_anew(tmp_path: Path, damaged: bytes) -> None:
+    host = InMemoryStore()
+    async with StubProvider(vector=vector) as stub:
+        whole = await near(tmp_path, host, stub)
+        (item, *_) = await host.asearch(("crito", "vectors"))
+        text = base64.b64encode(damaged).decode() or "?" * len(item.value["vector"])
+        await host.aput(item.namespace, item.key, {**item.value, "vector": text})
+        assert await near(tmp_path, host, stub) == whole
 
 
 async def test_what_was_answered_before_a_failure_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def test_a_direction_that_tells_what_the_users_texts_say_is_not_kept(
 ) -> None:
     def indiscreet(request: ModelRequest) -> str | ModelReply | Exception:
         given = agents(request)
-        return given.replace("name the rule", said) if isinstance(given, str) else given
+        return given.replace("say where refunds go", said) if isinstance(given, str) else given
 
     monkeypatch.setattr("tests.toy_run.agents", indiscreet)
     result = finished_in(tmp_path, host := InMemoryStore())
@@ -189,6 +189,30 @@ def test_a_hosts_store_takes_the_place_of_the_file(tmp_path: Path) -> None:
     assert len({o.run for o in asyncio.run(LessonStore(host).read(Observation))}) == 2
 
 
+def test_a_run_that_is_resumed_needs_the_place_in_the_store_that_it_began_with(tmp_path: Path) -> None:
+    begun = list[Run]()
+
+    def drain(event: Mapping[str, Any]) -> None:
+        if event["event"] == "round":
+            begun[0].drain("enough")
+
+    given: dict[str, Any] = {"store": InMemoryStore(), "database": tmp_path / "crito.db"}
+    with pytest.raises(Interrupted) as stopped:
+        optimize(
+            DESCRIPTION,
+            rows(),
+            model=toy_model(),
+            labels=LABELS,
+            namespace=("team",),
+            listener=drain,
+            started=begun.append,
+            **given,
+        )
+    (run,) = re.findall(r"resume (\w{8})", str(stopped.value))
+    with pytest.raises(BadInput, match=r"store: the run was begun with InMemoryStore/team, this is InMemoryStore;"):
+        resume(run, model=toy_model(), agent_model=toy_model(), **given)
+
+
 def test_memory_is_read_once_and_not_again_when_a_run_is_resumed(tmp_path: Path) -> None:
     class Counting(InMemoryStore):
         read: ClassVar[list[tuple[str, ...]]] = []
@@ -220,7 +244,10 @@ def test_memory_is_read_once_and_not_again_when_a_run_is_resumed(tmp_path: Path)
     [
         ({"store": InMemoryStore(), "memory": "off"}, "store: memory is off, .*; leave out one of the two"),
         ({"namespace": ("team",)}, "namespace: is a place in a store; give the store too"),
-        ({"store": InMemoryStore(), "namespace": ("a.b",)}, r"InMemoryStore: cannot be used as a memory \(.*'a\.b'"),
+        (
+            {"store": InMemoryStore(), "namespace": ("a.b",)},
+            r"InMemoryStore/a\.b: cannot be used as a memory",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(tmp_path: Path, given: dict[str, Any], said: str) -> None:
@@ -327,7 +354,7 @@ async def test_with_an_embedding_model_the_lesson_that_means_the_task_comes_firs
 
 async def test_an_embedding_model_that_fails_costs_a_warning_and_nothing_else(tmp_path: Path) -> None:
     result, stub, (warning,) = await advised(tmp_path, Fault(401))
-    assert len(result.lessons) == 3
+    assert len(result.lessons) == 4
     assert result.verdict.decision == "improved"
     assert stub.requests == 1
     assert warning.startswith("embed: lessons are found by their words alone: endpoint/")
