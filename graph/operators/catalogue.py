@@ -35,7 +35,7 @@ class Entry:
     Attributes:
         propose: The operator.
         about: What it does, in half a sentence, for the planner and for ``crito presets``.
-        prior: Beta prior (earned, not earned) before anything was tried. Over all operators they make Thompson
+        prior: Beta prior (earned, not earned) before anything was tried. In the default's search they make Thompson
             sampling pick critiques in about .34 of the steps, demonstrations in .29, a spread of them in .19, Socratic
             dialogues and recombination in .05 each, all others in the rest, near to what published ablations suggest.
         parents: Parents that it wants.
