@@ -43,9 +43,11 @@ def always_for(text: str, kind: Any) -> Faults:
     return lambda number, body: Fault(kind) if text in body["messages"][-1]["content"] else None
 
 
-async def run_with(faults: Faults, database: Path, *, budget: Budget | None = None) -> tuple[Result, StubProvider]:
+async def run_with(
+    faults: Faults, database: Path, *, budget: Budget | None = None, seed: int = 0
+) -> tuple[Result, StubProvider]:
     async with StubProvider(reply=answer, fault=faults) as stub:
-        return await Run(toy_task(stub.url, budget=budget or Budget(calls=300)), database).start("r"), stub
+        return await Run(toy_task(stub.url, budget=budget or Budget(calls=300), seed=seed), database).start("r"), stub
 
 
 def query(database: Path, text: str) -> list[tuple[Any, ...]]:
@@ -187,14 +189,14 @@ async def test_a_provider_that_goes_down_pauses_the_run_and_resuming_ends_it(
     tmp_path: Path, text: str, nth: int, undisturbed: dict[str, Any]
 ) -> None:
     database = tmp_path / "crito.db"
-    budget = Budget(calls=600)  # more than the run takes: failed calls count, and would end it earlier
+    budget = Budget(calls=1500)  # more than the run takes: failed calls count, and would end it earlier
     if not undisturbed:
-        result, _ = await run_with(lambda number, body: None, tmp_path / "undisturbed.db", budget=budget)
+        result, _ = await run_with(lambda number, body: None, tmp_path / "undisturbed.db", budget=budget, seed=1)
         undisturbed.update(essence(result))
     outage = Outage(text, nth)
     async with StubProvider(reply=answer, fault=outage) as stub:
         with pytest.raises(ProviderFailure, match=r"HTTP 503: .*; go on with: crito resume r") as caught:
-            await Run(toy_task(stub.url, budget=budget), database).start("r")
+            await Run(toy_task(stub.url, budget=budget, seed=1), database).start("r")
         assert caught.value.exit_code == 3
         assert query(database, "SELECT status FROM runs") == [("paused",)]
         outage.mended = True

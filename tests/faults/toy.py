@@ -52,7 +52,7 @@ def answer(body: Body) -> str:
     found = re.findall(r"[A-Z][45]\d{3}", texts[-1])
     code = found[-1] if found else "unknown"
     shown = sum(message["role"] == "assistant" for message in body["messages"])
-    chance = 5 + 7 * min(6, shown) + 18 * ("nothing else" in "".join(texts)) + 8 * ("Code:" in texts[-1])
+    chance = 5 + 6 * min(6, shown) + 18 * ("nothing else" in "".join(texts)) + 8 * ("Code:" in texts[-1])
     return code if _drawn("".join(texts)) < chance else f"The code is {code}."
 
 

@@ -52,7 +52,7 @@ def test_each_part_of_the_best_prompt_has_its_origin_and_its_worth(done: tuple[P
     assert said[0] == f"run {result.run}: task on scripted/toy, done"
     assert said[1].startswith(f"  best prompt {result.verdict.best}: val 1.00 of 12")
     at = said.index(f"rules: {RULE}")
-    assert said[at + 1].endswith(", round 1, critique_synthesis by rewriter: wrong_content: name the rule")
+    assert said[at + 1].endswith(", round 1, critique_synthesis by rewriter: wrong_content: say where refunds go")
     assert said[at + 2].startswith("  worth +0.25 [")
     assert said[at + 2].endswith(" on 12 examples")
 

@@ -143,12 +143,15 @@ async def test_where_nothing_helps_the_seed_is_kept(tmp_path: Path) -> None:
     assert {attempt["fate"] for attempt in attempts(tmp_path)} >= {"eliminated", "not_better"}
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-async def test_luck_on_validation_is_no_improvement(tmp_path: Path, seed: int) -> None:
-    result = await optimized(tmp_path, guesses, seed=seed)
-    assert result.verdict.decision in ("kept", "inconclusive")
-    if result.verdict.decision == "kept":
-        assert result.prompt.instructions() == "Name the team."
+async def test_luck_on_validation_is_hardly_ever_an_improvement(tmp_path: Path) -> None:
+    decisions = []
+    for seed in range(10):
+        result = await optimized(tmp_path, guesses, seed=seed)
+        decisions.append(result.verdict.decision)
+        if result.verdict.decision == "kept":
+            assert result.prompt.instructions() == "Name the team."
+    assert decisions.count("improved") <= 1  # each says so by chance with 2.5 % at most
+    assert {"kept", "inconclusive"} <= set(decisions)
 
 
 async def test_a_perfect_seed_is_kept_at_the_price_of_measuring_it(tmp_path: Path) -> None:
