@@ -42,10 +42,7 @@ def checked(task: Task, parts: Parts) -> Checked:
     task = parts.named(task)
     check_time(task.budget)
     models = parts.models(task)
-    target, agents = (price_of(model.name, task.prices) for model in models)
-    for model, price in zip(models, (target, agents), strict=True):
-        if task.budget.usd is not None and price is None:
-            raise BadInput(f"budget.usd: the price of {model.name} is not known; give it under 'prices', or use calls")
+    target, agents = (_price(task, model.name) for model in models)
     _check_scoring(task, models[0], program=parts.target is not None)
     metric = parts.metric or resolve_metric(task, _not_asked)
     _check_repeats(task, metric, program=parts.target is not None)
@@ -66,9 +63,16 @@ def checked_embedder(task: Task) -> Embedder | None:
     if task.embed is None or task.memory == "off":
         return None
     embedder = resolve_embedder(task.embed)
-    if task.budget.usd is not None and price_of(embedder.name, task.prices) is None:
-        raise BadInput(f"budget.usd: the price of {embedder.name} is not known; give it under 'prices', or use calls")
+    _price(task, embedder.name)
     return embedder
+
+
+def _price(task: Task, name: str) -> Price | None:
+    """A model's price; a budget in dollars must know it."""
+    price = price_of(name, task.prices)
+    if task.budget.usd is not None and price is None:
+        raise BadInput(f"budget.usd: the price of {name} is not known; give it under 'prices', or use calls")
+    return price
 
 
 def _check_scoring(task: Task, model: Model, *, program: bool) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import os
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,8 @@ class LocalModel:
             CallFailed: Whatever went wrong, classified; ``bad_request`` for a prompt longer than the context.
         """
         endpoint = await self._connect(embeds=False)
-        try:
+        with self._within("request", "shorten the prompt or use fewer demonstrations"):
             return await endpoint.complete(request)
-        except CallFailed as failure:
-            raise self._told(failure, "request", "shorten the prompt or use fewer demonstrations") from None
 
     async def embed(self, texts: Sequence[str]) -> dict[str, Any]:
         """The vectors of texts, each the mean over its tokens, in the format of OpenAI's embeddings.
@@ -89,10 +88,8 @@ class LocalModel:
             CallFailed: Whatever went wrong, classified; ``bad_request`` for a text longer than the context.
         """
         endpoint = await self._connect(embeds=True)
-        try:
+        with self._within("text", "shorten the task's description"):
             return await endpoint.embed(texts)
-        except CallFailed as failure:
-            raise self._told(failure, "text", "shorten the task's description") from None
 
     async def aclose(self) -> None:
         """Let go of the server; the last model to do so stops it and frees its memory."""
@@ -109,12 +106,16 @@ class LocalModel:
             self._endpoints[embeds] = EndpointModel(self.name, served.address, self._path.stem, served.key)
         return self._endpoints[embeds]
 
-    def _told(self, failure: CallFailed, what: str, cure: str) -> CallFailed:
-        """The failure, in clear words where something is longer than the context."""
-        if not any(mark in str(failure) for mark in _TOO_LONG):
-            return failure
-        message = f"{self.name}: the {what} is longer than the model's context of {self.context} tokens; {cure}"
-        return CallFailed("bad_request", message, retryable=False)
+    @contextmanager
+    def _within(self, what: str, cure: str) -> Iterator[None]:
+        """Says in clear words where something is longer than the context."""
+        try:
+            yield
+        except CallFailed as failure:
+            if not any(mark in str(failure) for mark in _TOO_LONG):
+                raise
+            message = f"{self.name}: the {what} is longer than the model's context of {self.context} tokens; {cure}"
+            raise CallFailed("bad_request", message, retryable=False) from None
 
 
 def _serve(name: str, path: Path, slots: int, *, embeds: bool) -> _Served:

@@ -20,6 +20,7 @@ from crito.task import Example, Task
 from crito.tools.limits import message_tokens
 
 LARGEST = 12
+"""Demonstrations of the largest set."""
 _SIZES = (2, 4, 6, 8, 10, LARGEST)
 _DEMO_TOKENS = 280
 """Tokens that a set of demonstrations may take, about: they are paid for in every use."""

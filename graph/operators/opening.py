@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crito.graph.deps import Deps
-from crito.graph.operators import recall, spread, strategy
+from crito.graph.operators import demonstrations, recall, spread, strategy
 from crito.graph.operators.assignment import Assignment
 from crito.prompt import Prompt
 from crito.records import Candidate, candidate_id
@@ -20,8 +20,9 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     seed = assignment.parent
     baselines = [*null(seed), *strategy.chain_of_thought(seed, deps.task)][: assignment.count]
     room = assignment.count - len(baselines)
-    advised = (await recall.advised(deps, seed, assignment.recalled))[: room // 2]
-    drawn = await spread.around(deps, seed, room)
+    demos = await demonstrations.harvest(deps, seed) if room and deps.preset.demos else []
+    advised = recall.advised(deps, seed, assignment.recalled, demos)[: room // 2]
+    drawn = spread.around(deps, seed, demos, room)
     known = {candidate.id for candidate in advised}
     others = [candidate for candidate in drawn if candidate.id not in known]
     return [*baselines, *advised, *others[: room - len(advised)]]

@@ -55,16 +55,18 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     return made[: assignment.count]
 
 
-async def around(deps: Deps, seed: Candidate, count: int) -> list[Candidate]:
+def around(deps: Deps, seed: Candidate, demos: Sequence[Demo], count: int) -> list[Candidate]:
     """A spread around the seed, the largest set of demonstrations in the seed's own layout first.
 
     The odds follow what about a thousand candidates gained on validation examples of public tasks with a small model
     (docs/benchmarks.md).
 
-    Raises:
-        BudgetExhausted: Harvesting reasoning does not fit into the budget.
+    Args:
+        deps: The run.
+        seed: What recipes are followed on.
+        demos: Demonstrations that may be shown.
+        count: How many candidates are wanted.
     """
-    demos = await harvest(deps, seed) if deps.preset.demos else []
     recipes = islice(_spread(seed, demos, deps.task, deps.rng(2, 0)), count * _TRIES)
     patches = (followed(recipe, seed.main, deps.task, chosen) for recipe, chosen in recipes)
     return offspring([seed], patches, operator="spread", round_number=0, author="code")[:count]

@@ -12,8 +12,8 @@ from tests.unit.test_demonstrations import DEMOS, LABELS, TRAIN, seed_of
 
 async def test_a_spread_is_over_demonstrations_rules_and_cues(tmp_path: Path) -> None:
     async with make_deps(tmp_path, train=TRAIN, labels=LABELS, metric="label") as deps:
-        found = await around(deps, seed_of(deps), 16)
-        again = await around(deps, seed_of(deps), 16)
+        found = around(deps, seed_of(deps), DEMOS, 16)
+        again = around(deps, seed_of(deps), DEMOS, 16)
     assert [c.id for c in found] == [c.id for c in again]
     assert len({c.id for c in found}) == 16
     assert any(c.main.demos for c in found)
@@ -24,7 +24,7 @@ async def test_a_spread_is_over_demonstrations_rules_and_cues(tmp_path: Path) ->
 
 async def test_demonstrations_come_from_training_alone(tmp_path: Path) -> None:
     async with make_deps(tmp_path, train=TRAIN) as deps:
-        found = await around(deps, seed_of(deps), 30)
+        found = around(deps, seed_of(deps), DEMOS, 30)
     shown = {i for c in found for i in shown_ids(c)}
     assert shown
     assert shown <= {e.id for e in TRAIN}
@@ -33,14 +33,14 @@ async def test_demonstrations_come_from_training_alone(tmp_path: Path) -> None:
 async def test_a_frozen_template_gets_no_cue(tmp_path: Path) -> None:
     prompt = Prompt(sections=(Section(name="task", body="Name it."),), frozen=("template", "task"))
     async with make_deps(tmp_path, train=TRAIN, prompts={"main": prompt}) as deps:
-        found = await around(deps, seed_of(deps), 12)
+        found = around(deps, seed_of(deps), DEMOS, 12)
     assert {c.main.template for c in found} == {"{input}"}
     assert all(c.main.section("task") == prompt.section("task") for c in found)
 
 
 async def test_without_examples_there_are_still_rules_and_cues(tmp_path: Path) -> None:
     async with make_deps(tmp_path, train=()) as deps:
-        found = await around(deps, seed_of(deps), 6)
+        found = around(deps, seed_of(deps), [], 6)
         assert await propose(deps, Assignment((seed_of(deps),), 4, 1)) == []
     assert found
     assert not any(c.main.demos for c in found)
@@ -48,7 +48,7 @@ async def test_without_examples_there_are_still_rules_and_cues(tmp_path: Path) -
 
 async def test_a_spread_begins_with_the_largest_set_in_the_seeds_own_layout(tmp_path: Path) -> None:
     async with make_deps(tmp_path, train=TRAIN) as deps:
-        first, *_ = await around(deps, seed := seed_of(deps), 4)
+        first, *_ = around(deps, seed := seed_of(deps), DEMOS, 4)
     assert len(first.main.demos) == 12
     assert first.main.model_copy(update={"demos": ()}) == seed.main
 
