@@ -52,7 +52,7 @@ async def aoptimize(
     embed: str | None = None,
     store: BaseStore | None = None,
     namespace: tuple[str, ...] = (),
-    database: Path = DATABASE,
+    database: Path | str = DATABASE,
     listener: Listener = silent,
     started: Callable[[Run], None] = lambda _: None,
 ) -> Result:
@@ -102,7 +102,7 @@ async def aoptimize(
     fixed = _task(task, examples, {key: value for key, value in keys.items() if value is not None})
     named = by_name(preset) if isinstance(preset, str) else preset
     parts = _parts(models, metric, target, _lessons(store, namespace))
-    run = Run(fixed, database, parts=parts, preset=named, listener=listener)
+    run = Run(fixed, Path(database), parts=parts, preset=named, listener=listener)
     started(run)
     return await run.start(new_run_id())
 
@@ -118,7 +118,7 @@ async def aresume(
     store: BaseStore | None = None,
     namespace: tuple[str, ...] = (),
     budget: Budget | None = None,
-    database: Path = DATABASE,
+    database: Path | str = DATABASE,
     listener: Listener = silent,
     started: Callable[[Run], None] = lambda _: None,
 ) -> Result:
@@ -144,9 +144,10 @@ async def aresume(
         ProviderFailure: The provider is still down.
         Interrupted: Drained again.
     """
-    if not database.exists():  # noqa: ASYNC240 - one stat, before anything runs
-        raise BadInput(f"{database}: there is no run database here; name one with --db FILE")
-    opened = Database(database)
+    path = Path(database)
+    if not path.exists():  # noqa: ASYNC240 - one stat, before anything runs
+        raise BadInput(f"{path}: there is no run database here; name one with --db FILE")
+    opened = Database(path)
     try:
         task, preset, ended = stored(opened, run)
     finally:
@@ -159,7 +160,7 @@ async def aresume(
     if memory is not None:
         task = task.model_copy(update={"memory": memory})
     parts = _parts(_models(model=model, agent_model=agent_model), metric, target, _lessons(store, namespace))
-    resumed = Run(task, database, parts=parts, preset=preset, listener=listener)
+    resumed = Run(task, path, parts=parts, preset=preset, listener=listener)
     started(resumed)
     return await resumed.start(run)
 
@@ -177,7 +178,7 @@ async def aevaluate(
     labels: Sequence[str] = (),
     robustness: int = 0,
     budget: Budget | None = None,
-    database: Path = DATABASE,
+    database: Path | str = DATABASE,
     listener: Listener = silent,
 ) -> Evaluation:
     """Score one prompt on a task's examples; it takes any number of examples.
@@ -220,7 +221,8 @@ async def aevaluate(
     if not chosen:
         raise BadInput(f"split: there are no {split} examples; choose another with --split")
     parts = _parts(models, metric, target)
-    return await measure(fixed, chosen, database, new_run_id(), variants=robustness, parts=parts, listener=listener)
+    path, run = Path(database), new_run_id()
+    return await measure(fixed, chosen, path, run, variants=robustness, parts=parts, listener=listener)
 
 
 def optimize(task: Task | Path | str, examples: Pairs | None = None, **options: Any) -> Result:

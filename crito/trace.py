@@ -91,7 +91,7 @@ class Round(BaseModel):
     """One round.
 
     Attributes:
-        stage: What the round did: ``opening``, ``search``, ``compress`` or ``sweep``.
+        stage: What the round did: ``opening``, ``search`` or ``compress``.
         calls: Ids of agents' calls outside of its steps: the planner's.
         costs: Everything that was paid in it, by role.
         clusters: What became of the failures on validation examples, where the round brought a new incumbent.

@@ -32,7 +32,7 @@ _FEWEST = 8
 async def confirm(state: RunState, runtime: Runtime[Deps]) -> RunState:
     """Take the finalist that is best on validation and fresh training examples together; of equals the incumbent."""
     deps, incumbent = runtime.context, state["incumbent"]
-    finalists = _finalists(deps, state)
+    finalists = finalists_of(deps, state)
     room = state["calls"] // max(1, len(finalists))
     fresh = _fresh(deps, [deps.archive.candidate(c) for c in finalists])[: min(_EXAMPLES, room)]
     if len(finalists) < 2 or len(fresh) < _FEWEST:
@@ -66,15 +66,14 @@ def _verdict_of(deps: Deps, candidate: str) -> Spend:
     return verdict_reserve(deps.verdict, len(deps.test) * deps.task.repeats, used)
 
 
-def confirm_calls(deps: Deps, total: int) -> int:
-    """Target calls that are kept back for the last look, of all that the search may make."""
-    finalists = deps.preset.finalists
+def confirm_calls(deps: Deps, total: int, finalists: int) -> int:
+    """Target calls that are kept back for the last look at so many finalists, of all that the search may make."""
     answered = sum(example.expected is not None for example in deps.task.splits.train)
     each = min(_EXAMPLES, answered, int(_SHARE * total) // max(1, finalists))
     return finalists * each if finalists > 1 and each >= _FEWEST else 0
 
 
-def _finalists(deps: Deps, state: RunState) -> list[str]:
+def finalists_of(deps: Deps, state: RunState) -> list[str]:
     """The incumbent and the next best of the pool; nobody where the preset wants no last look."""
     if deps.preset.finalists < 2:
         return []

@@ -12,7 +12,7 @@ from langgraph.types import Command
 from crito.errors import BudgetExhausted
 from crito.graph.acceptance import better, cheaper
 from crito.graph.allowance import as_state, calls_left, verdict_reserve
-from crito.graph.confirm import confirm_calls
+from crito.graph.confirm import confirm_calls, finalists_of
 from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.preset import Stage
@@ -64,18 +64,17 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
     used = tokens_per_use(deps, deps.seed) + tokens_per_use(deps, state["incumbent"])
     reserve = verdict_reserve(deps.verdict, len(deps.test) * deps.task.repeats, used)
     deps.ledger.meter.keep_for_verdict(reserve)
-    left = calls_left(deps.task.budget, state["spent"], reserve)
-    total = left + int(state["spent"]["calls"])
+    free = calls_left(deps.task.budget, state["spent"], reserve)
+    total = free + int(state["spent"]["calls"])
     if deps.preset.calls is not None:
         total = min(total, deps.preset.calls)
-        left = min(left, total - int(state["spent"]["calls"]))
-    last_look = confirm_calls(deps, total)
-    left -= last_look
-    end: RunState = {"calls": left + last_look}
+        free = min(free, total - int(state["spent"]["calls"]))
+    left = free - confirm_calls(deps, total, len(finalists_of(deps, state)))
+    end: RunState = {"calls": free}
     if left < len(deps.val) or deps.ledger.meter.seconds_left() <= 0:
         return Command(update={**end, "stopped": "the budget of the search is used up"}, goto="confirm")
-    hopeful = state["hopeful"] if state["stale"] else left
-    following = _following(deps, state, left, total, hopeful - left)
+    hopeful = state["hopeful"] if state["stale"] else free
+    following = _following(deps, state, left, total, hopeful - free)
     if following is None:
         return Command(update={**end, "stopped": "no further gain was found"}, goto="confirm")
     calls = min(left, max(len(deps.val), int(deps.preset.stages[following].share * total)))
@@ -86,7 +85,7 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
         "hopeful": hopeful,
     }
     if following != state["stage"]:
-        update = {**update, "stage": following, "stage_rounds": 1, "stale": 0, "hopeful": left}
+        update = {**update, "stage": following, "stage_rounds": 1, "stale": 0, "hopeful": free}
     return Command(update=update, goto="plan")
 
 

@@ -50,7 +50,7 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
     left = calls_left(deps.task.budget, spent, deps.verdict)
     if deps.preset.calls is not None:
         left = min(left, deps.preset.calls - deps.ledger.meter.spent.calls)
-    left -= confirm_calls(deps, left)
+    raced = left - confirm_calls(deps, left, deps.preset.finalists)
     score = deps.archive.mean(seed.id, deps.val)
     deps.notify({"event": "best", "candidate": seed.id, "score": score})
     recalled = Recalled.model_validate(state["recalled"])
@@ -58,7 +58,7 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
         "stage": 0,
         "stage_rounds": 1,
         "round": 0,
-        "calls": max(0, int(deps.preset.stages[0].share * left)),
+        "calls": max(0, int(deps.preset.stages[0].share * raced)),
         "seen": [seed.id],
         "pool": [seed.id],
         "incumbent": seed.id,

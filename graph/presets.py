@@ -17,12 +17,12 @@ from crito.graph.preset import Preset, Stage
 from crito.task import Task
 
 _OPENING = Stage(name="opening", operators=("opening",), share=0.35, count=20)
-_SWEEP = Stage(name="sweep", operators=("sweep",), count=8, schedule="halving")
 _COMPRESS = Stage(name="compress", operators=("compress",), share=0.1, rounds=4, accept="cheaper")
 _SEARCH = (
     "critique_synthesis",
     "demonstrations",
     "spread",
+    "sweep",
     "socratic",
     "recombine",
     "induce",
@@ -40,14 +40,11 @@ _UNMEASURED = "measures what it ships, and shows no example whose answer was not
 
 DEFAULT = Preset(
     name="default",
-    about="Opening around the seed, search by a bandit over all operators, compression, joint sweep.",
+    about="Opening around the seed, search by a bandit over all operators, compression.",
     stages=(
         _OPENING,
-        Stage(
-            name="search", operators=_SEARCH, steps=3, count=2, rounds=200, patience=3, persistence=0.3, reserve=0.15
-        ),
+        Stage(name="search", operators=_SEARCH, steps=3, count=2, rounds=200, patience=3, persistence=0.3, reserve=0.1),
         _COMPRESS,
-        _SWEEP,
     ),
     parents="elite_pareto",
     schedule="affordable",

@@ -36,8 +36,9 @@ class Entry:
         propose: The operator.
         about: What it does, in half a sentence, for the planner and for ``crito presets``.
         prior: Beta prior (earned, not earned) before anything was tried. In the default's search they make Thompson
-            sampling pick critiques in about .34 of the steps, demonstrations in .29, a spread of them in .19, Socratic
-            dialogues and recombination in .05 each, all others in the rest, near to what published ablations suggest.
+            sampling pick critiques in about .30 of the steps, demonstrations in .25, a spread of them in .17, the sweep in
+            .13, Socratic dialogues and recombination in .05 each, all others in the rest, near to what published
+            ablations suggest.
         parents: Parents that it wants.
         incumbent: Whether it works on the incumbent whatever the archive says.
         asks: Whether it asks the agents' model.
@@ -91,6 +92,6 @@ OPERATORS: Mapping[str, Entry] = {
     ),
     "ablate": Entry(ablate.propose, "leaves one part out", (1.0, 9.0)),
     "compress": Entry(compress.propose, "makes the prompt shorter", incumbent=True),
-    "sweep": Entry(sweep.propose, "combines the parts of all that did well", incumbent=True),
+    "sweep": Entry(sweep.propose, "combines the parts of all that did well", (4.0, 6.0), incumbent=True),
     "babble": Entry(babble.propose, "puts random words in place of the instructions"),
 }

@@ -14,6 +14,8 @@ _TOP = 5
 _PLACES = ("system", "user", "each")
 _PRIOR = 8.0
 """Examples' worth of doubt: a mean over few examples is pulled towards the mean of all candidates."""
+_SEEDS = 2**32
+"""Seeds that the estimator takes."""
 _Part = TypeVar("_Part")
 
 
@@ -36,7 +38,8 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
         "place": list(_PLACES),
     }
     axes = {name: optuna.distributions.CategoricalDistribution(range(len(options))) for name, options in parts.items()}
-    sampler = optuna.samplers.TPESampler(seed=deps.task.seed + round_number, n_startup_trials=5, constant_liar=True)
+    number = int(deps.rng(24, round_number, assignment.worker).integers(_SEEDS))
+    sampler = optuna.samplers.TPESampler(seed=number, n_startup_trials=5, constant_liar=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for candidate in ranked:
         main = candidate.main

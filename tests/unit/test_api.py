@@ -42,7 +42,7 @@ def model() -> ScriptedModel:
 
 
 async def optimized(path: Path, **options: Any) -> Result:
-    given = {"model": model(), "budget": BUDGET, "metric": "exact_match", "database": path / "crito.db"}
+    given = {"model": model(), "budget": BUDGET, "metric": "exact_match", "database": str(path / "crito.db")}
     return await aoptimize("Is it odd?", PAIRS, **{**given, **options})
 
 
@@ -61,7 +61,7 @@ async def test_a_result_can_be_printed_and_read_by_programs(tmp_path: Path) -> N
 async def test_a_finished_run_gives_its_result_again_without_a_call(tmp_path: Path) -> None:
     result = await optimized(tmp_path)
     silent = ScriptedModel([])
-    again = await aresume(result.run, database=tmp_path / "crito.db", model=silent, agent_model=silent)
+    again = await aresume(result.run, database=str(tmp_path / "crito.db"), model=silent, agent_model=silent)
     assert again.model_dump(exclude={"bill"}) == result.model_dump(exclude={"bill"})
     assert silent.calls == 0
 
@@ -123,7 +123,7 @@ async def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
 async def test_evaluating_scores_one_prompt(tmp_path: Path) -> None:
     task = make_task(metric="contains", test=make_examples(10, "refund"))
     asked = ScriptedModel(lambda r: "billing" if "7" not in r.messages[-1].content else "no idea")
-    evaluation = await aevaluate(task, split="test", model=asked, database=tmp_path / "crito.db")
+    evaluation = await aevaluate(task, split="test", model=asked, database=str(tmp_path / "crito.db"))
     assert (evaluation.score, evaluation.n, evaluation.failed) == (0.9, 10, 0)
     assert evaluation.interval[0] < 0.9 < evaluation.interval[1]
     assert evaluation.failures == {"wrong_content": 1}

@@ -176,8 +176,8 @@ async def test_a_budget_that_ends_on_the_way_leaves_the_incumbent(tmp_path: Path
 async def test_a_fifth_of_the_calls_is_kept_back_at_most_and_none_where_it_would_not_be_enough(
     tmp_path: Path, finalists: int, train: int, total: int, calls: int
 ) -> None:
-    async with looking(tmp_path, finalists=finalists, train=make_examples(train, "train")) as deps:
-        assert confirm_calls(deps, total) == calls
+    async with looking(tmp_path, train=make_examples(train, "train")) as deps:
+        assert confirm_calls(deps, total, finalists) == calls
 
 
 @pytest.mark.parametrize(("tokens", "kept"), [(100_000, False), (2_000, True)])

@@ -15,22 +15,31 @@ from crito.records import Candidate, Plan, PlanAuthor, Step
 from crito.tools.meter import Spend
 from tests.builders import make_candidate, make_deps, make_outcome
 
-OPENING, SEARCH, COMPRESS, SWEEP = range(4)
+OPENING, SEARCH, COMPRESS = range(3)
 """The default's stages."""
 SPENT = {"calls": 20.0, "tokens": 100.0, "usd": 0.0}
-LEFT = 144
-"""Of 200 calls after the 20, with 36 for the last look."""
+FREE = 180
+"""Of 200 calls after the 20."""
 EARLIER: dict[str, Any] = {"stage": SEARCH, "stage_rounds": 1, "round": 2, "stale": 0, "hopeful": 1000, "spent": SPENT}
 
 
 async def decided(
-    path: Path, *, score: float = 0.5, verdict: Spend | None = None, calls: int | None = None, **state: Any
+    path: Path,
+    *,
+    score: float = 0.5,
+    verdict: Spend | None = None,
+    calls: int | None = None,
+    rivals: int = 2,
+    **state: Any,
 ) -> tuple[str, Any]:
-    """Where a run of the default goes from this state, and the update."""
+    """Where a run of the default goes from this state, with so many rivals of the incumbent, and the update."""
     async with make_deps(path, verdict=verdict) as made:
         deps = replace(made, preset=DEFAULT.model_copy(update={"calls": calls}))
-        await deps.archive.record(make_outcome(deps.seed, e, score) for e in deps.val)
-        given: RunState = {**EARLIER, "incumbent": deps.seed, **state}  # type: ignore[typeddict-item]  # keys come from the tests
+        found = [make_candidate(f"Route the mail, version {number}.") for number in range(rivals + 1)]
+        await deps.archive.add(*found)
+        pool = [deps.seed, *(candidate.id for candidate in found)]
+        await deps.archive.record([make_outcome(c, e, score) for c in pool for e in deps.val])
+        given: RunState = {**EARLIER, "incumbent": pool[1], "pool": pool, **state}  # type: ignore[typeddict-item]  # keys come from the tests
         command = await decide(given, Runtime(context=deps))
         return str(command.goto), command.update
 
@@ -48,8 +57,6 @@ async def decided(
         (1.0, {"stage": SEARCH}, COMPRESS),
         (0.5, {"stage": COMPRESS}, COMPRESS),
         (1.0, {"stage": COMPRESS}, COMPRESS),
-        (0.5, {"stage": COMPRESS, "stale": 1}, SWEEP),
-        (0.5, {"stage": COMPRESS, "stage_rounds": 4}, SWEEP),
     ],
 )
 async def test_the_stages_follow_each_other(
@@ -62,14 +69,14 @@ async def test_the_stages_follow_each_other(
 @pytest.mark.parametrize(("waited", "following"), [(0, SEARCH), (59, SEARCH), (60, COMPRESS)])
 async def test_patience_waits_for_its_share_of_the_budget(tmp_path: Path, waited: int, following: int) -> None:
     spent = {**SPENT, "calls": SPENT["calls"] + waited}
-    _, update = await decided(tmp_path, stale=3, spent=spent, hopeful=LEFT)  # three tenths of 200 calls are 60
+    _, update = await decided(tmp_path, stale=3, spent=spent, hopeful=FREE)  # three tenths of 200 calls are 60
     assert {**EARLIER, **update}["stage"] == following
 
 
 async def test_a_new_incumbent_sets_the_wait_back(tmp_path: Path) -> None:
     _, fresh = await decided(tmp_path, stale=0)
     _, stale = await decided(tmp_path, stale=1)
-    assert (fresh["hopeful"], stale["hopeful"]) == (LEFT, EARLIER["hopeful"])
+    assert (fresh["hopeful"], stale["hopeful"]) == (FREE, EARLIER["hopeful"])
 
 
 async def test_a_stage_counts_its_own_rounds(tmp_path: Path) -> None:
@@ -83,8 +90,7 @@ async def test_a_stage_counts_its_own_rounds(tmp_path: Path) -> None:
     ("score", "state", "stopped"),
     [
         (1.0, {"stage": COMPRESS, "stale": 1}, "no further gain was found"),
-        (0.5, {"stage": SWEEP, "stale": 1}, "no further gain was found"),
-        (0.5, {"stage": SWEEP}, "no further gain was found"),
+        (0.5, {"stage": COMPRESS, "stage_rounds": 4}, "no further gain was found"),
         (0.5, {"spent": {**SPENT, "calls": 189.0}}, "the budget of the search is used up"),
         (0.5, {"calls": 31}, "the budget of the search is used up"),
     ],
@@ -99,16 +105,20 @@ async def test_what_the_verdict_needs_is_not_searched_away(tmp_path: Path) -> No
     assert (await decided(tmp_path, verdict=Spend(calls=169)))[0] == "confirm"
 
 
-async def test_what_the_last_look_needs_is_not_searched_away_and_it_gets_all_that_is_left(tmp_path: Path) -> None:
-    # three finalists on 12 training examples take 36, a round takes 12 at least, and 200 are all there are
-    place, update = await decided(tmp_path, spent={**SPENT, "calls": 152.0})
+@pytest.mark.parametrize(("rivals", "kept"), [(2, 36), (1, 24), (0, 0)])
+async def test_what_the_last_look_needs_is_not_searched_away_and_it_gets_all_that_is_left(
+    tmp_path: Path, rivals: int, kept: int
+) -> None:
+    # each finalist answers 12 training examples, a round takes 12 at least, and 200 are all there are
+    last = 200.0 - kept - 12
+    place, update = await decided(tmp_path, rivals=rivals, spent={**SPENT, "calls": last})
     assert (place, update["calls"]) == ("plan", 12)
-    place, update = await decided(tmp_path, spent={**SPENT, "calls": 153.0})
-    assert (place, update["calls"]) == ("confirm", 47)
+    place, update = await decided(tmp_path, rivals=rivals, spent={**SPENT, "calls": last + 1})
+    assert (place, update["calls"]) == ("confirm", kept + 11)
 
 
 async def test_searching_stops_in_time_for_the_later_stages(tmp_path: Path) -> None:
-    for calls, following in ((133.0, SEARCH), (134.0, COMPRESS)):
+    for calls, following in ((143.0, SEARCH), (144.0, COMPRESS)):
         _, update = await decided(tmp_path, spent={**SPENT, "calls": calls})
         assert update.get("stage", SEARCH) == following
 

@@ -39,6 +39,13 @@ def test_the_longest_third_is_not_shown() -> None:
         assert len(chosen) >= 2
 
 
+def test_odds_of_a_set_go_by_the_square_of_its_size() -> None:
+    drawn = [len(sample(DEMOS, make_task(), np.random.default_rng(number))) for number in range(2_000)]
+    sizes = [2, 4, 6, 8, 10, 12]
+    for size in sizes:
+        assert drawn.count(size) / 2_000 == pytest.approx(size**2 / sum(s**2 for s in sizes), abs=0.04)
+
+
 def test_one_demonstration_is_enough_to_sample_from() -> None:
     assert sample(DEMOS[:1], make_task(), np.random.default_rng(0)) == DEMOS[:1]
 

@@ -88,9 +88,9 @@ def test_length_has_one_price_at_most() -> None:
 @pytest.mark.parametrize(
     ("part", "gone", "stages"),
     [
-        ("demos", {"demonstrations", "spread"}, ["opening", "search", "compress", "sweep"]),
-        ("socratic", {"socratic"}, ["opening", "search", "compress", "sweep"]),
-        ("compression", {"compress"}, ["opening", "search", "sweep"]),
+        ("demos", {"demonstrations", "spread"}, ["opening", "search", "compress"]),
+        ("socratic", {"socratic"}, ["opening", "search", "compress"]),
+        ("compression", {"compress"}, ["opening", "search"]),
         ("sweep", {"sweep"}, ["opening", "search", "compress"]),
     ],
 )
@@ -105,20 +105,17 @@ def test_without_demonstrations_no_other_operator_shows_any_either() -> None:
     assert not without(DEFAULT, "demos").demos
 
 
-def test_the_default_races_its_sweep_in_halves_and_the_rest_while_it_is_affordable() -> None:
-    raced = {stage.name: DEFAULT.schedule_of(stage) for stage in DEFAULT.stages}
-    cheap, careful = {"sweep": "halving"}, ("opening", "search", "compress")
-    assert raced == cheap | dict.fromkeys(careful, "affordable")
+def test_the_default_races_while_it_is_affordable() -> None:
+    assert {DEFAULT.schedule_of(stage) for stage in DEFAULT.stages} == {"affordable"}
     assert {stage.name: stage.count for stage in DEFAULT.stages if stage.count} == {
         "opening": 20,
-        "sweep": 8,
         "search": 2,
     }
 
 
 def test_the_default_searches_three_steps_a_round_until_rounds_and_budget_went_by_in_vain() -> None:
     (search,) = (stage for stage in DEFAULT.stages if stage.name == "search")
-    assert (search.steps, search.patience, search.persistence, search.reserve) == (3, 3, 0.3, 0.15)
+    assert (search.steps, search.patience, search.persistence, search.reserve) == (3, 3, 0.3, 0.1)
 
 
 @pytest.mark.parametrize("settings", [DEFAULT, LEAN], ids=["default", "lean"])

@@ -46,6 +46,13 @@ async def test_the_same_archive_gives_the_same_combinations(tmp_path: Path) -> N
         assert [c.id for c in await propose(deps, Assignment((incumbent,), 4, 4))] == first == second
 
 
+async def test_two_workers_of_a_round_do_not_combine_the_same(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        incumbent = await fill(deps)
+        one, other = [{c.id for c in await propose(deps, Assignment((incumbent,), 4, 4, worker))} for worker in (0, 1)]
+    assert one != other
+
+
 async def test_what_is_frozen_stays(tmp_path: Path) -> None:
     async with make_deps(tmp_path) as deps:
         incumbent = await fill(deps)
