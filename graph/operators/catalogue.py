@@ -36,8 +36,8 @@ class Entry:
         propose: The operator.
         about: What it does, in half a sentence, for the planner and for ``crito presets``.
         prior: Beta prior (earned, not earned) before anything was tried. In the default's search they make Thompson
-            sampling pick critiques in about .30 of the steps, demonstrations in .25, a spread of them in .17, the sweep in
-            .13, Socratic dialogues and recombination in .05 each, all others in the rest, near to what published
+            sampling pick critiques in about .30 of the steps, demonstrations in .25, a spread of them in .17, the sweep
+            in .13, Socratic dialogues and recombination in .05 each, all others in the rest, near to what published
             ablations suggest.
         parents: Parents that it wants.
         incumbent: Whether it works on the incumbent whatever the archive says.
