@@ -43,7 +43,7 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     demos = await harvest(deps, parent)
     patches = []
     for _ in range(assignment.count * _TRIES if demos else 0):
-        chosen = _changed(parent, demos, deps.task, rng) if parent.main.demos else None
+        chosen = changed(parent.main.demos, demos, deps.task, rng) if parent.main.demos else None
         chosen = chosen or sample(demos, deps.task, rng)
         edit = Edit(op="replace", path="demos", value=tuple(chosen))
         patches.append(Patch(edits=(edit,), rationale=f"show {len(chosen)} examples"))
@@ -109,23 +109,16 @@ def sample(demos: Sequence[Demo], task: Task, rng: np.random.Generator, *, size:
     return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
-def set_sizes(demos: Sequence[Demo], task: Task) -> list[int]:
-    """Set sizes, ascending, that fit into the tokens for demonstrations; the two smallest in any case."""
-    mean = sum(message_tokens(_turns(d)) for d in demos) / len(demos)
-    sizes = sorted({*_SIZES, *((len(task.labels),) if len(task.labels) >= 2 else ())})
-    return [size for size in sizes if size * mean <= _DEMO_TOKENS] or sizes[:2]
+def changed(shown: Sequence[Demo], demos: Sequence[Demo], task: Task, rng: np.random.Generator) -> list[Demo] | None:
+    """A set with one demonstration exchanged, dropped or added, or in another order; or None: a new set is wanted.
 
-
-def _turns(demo: Demo) -> list[Message]:
-    return [
-        Message(role="user", content="\n".join(demo.inputs.values())),
-        Message(role="assistant", content=demo.output),
-    ]
-
-
-def _changed(parent: Candidate, demos: Sequence[Demo], task: Task, rng: np.random.Generator) -> list[Demo] | None:
-    """The parent's set with one demonstration exchanged, dropped or added, or in another order; or None: a new set."""
-    current = list(parent.main.demos)
+    Args:
+        shown: The set, at least one.
+        demos: What may be shown.
+        task: An exchange keeps its label where the task has labels.
+        rng: Random numbers.
+    """
+    current = list(shown)
     spare = [d for d in demos if d.example_id not in {c.example_id for c in current}]
     room = len(current) < set_sizes(demos, task)[-1]
     kind = rng.choice(["fresh", "exchange", "drop", "add", "shuffle"], p=[0.3, 0.3, 0.1, 0.15, 0.15])
@@ -142,6 +135,20 @@ def _changed(parent: Candidate, demos: Sequence[Demo], task: Task, rng: np.rando
     else:
         current = [current[i] for i in rng.permutation(len(current))]
     return current
+
+
+def set_sizes(demos: Sequence[Demo], task: Task) -> list[int]:
+    """Set sizes, ascending, that fit into the tokens for demonstrations; the two smallest in any case."""
+    mean = sum(message_tokens(_turns(d)) for d in demos) / len(demos)
+    sizes = sorted({*_SIZES, *((len(task.labels),) if len(task.labels) >= 2 else ())})
+    return [size for size in sizes if size * mean <= _DEMO_TOKENS] or sizes[:2]
+
+
+def _turns(demo: Demo) -> list[Message]:
+    return [
+        Message(role="user", content="\n".join(demo.inputs.values())),
+        Message(role="assistant", content=demo.output),
+    ]
 
 
 def shown_ids(candidate: Candidate) -> frozenset[str]:

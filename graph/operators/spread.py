@@ -47,10 +47,10 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
         bare = bare.model_copy(update={"template": known[0]})
     patches = []
     for _ in range(assignment.count * _TRIES if demos else 0):
-        drawn, chosen = _drawn(bare, demos, len(known) - 1, task, rng)
-        recipe = drawn.model_copy(update={"instructions": "kept"})
-        changed = parent.main.diff(bare.apply(followed(recipe, bare, task, chosen)))
-        patches.append(changed.model_copy(update={"rationale": recipe.text}))
+        found, chosen = drawn(bare, demos, len(known) - 1, task, rng)
+        recipe = found.model_copy(update={"instructions": "kept"})
+        patch = parent.main.diff(bare.apply(followed(recipe, bare, task, chosen)))
+        patches.append(patch.model_copy(update={"rationale": recipe.text}))
     made = offspring([parent], patches, operator="spread", round_number=assignment.round, author="code")
     return made[: assignment.count]
 
@@ -72,6 +72,29 @@ def around(deps: Deps, seed: Candidate, demos: Sequence[Demo], count: int) -> li
     return offspring([seed], patches, operator="spread", round_number=0, author="code")[:count]
 
 
+def drawn(
+    prompt: Prompt, demos: Sequence[Demo], cues: int, task: Task, rng: np.random.Generator
+) -> tuple[Recipe, list[Demo]]:
+    """A random recipe for a prompt, and demonstrations for it.
+
+    Args:
+        prompt: What the recipe is for.
+        demos: Demonstrations that may be shown.
+        cues: How many answer cues its template may get.
+        task: Its labels are kept even in the demonstrations.
+        rng: Random numbers.
+    """
+    chosen = sample(demos, task, rng) if demos else []
+    place, now = str(rng.choice(list(_PLACES), p=list(_PLACES.values()))), prompt.layout.instructions
+    recipe = Recipe(
+        instructions="answer_rule" if rng.random() < _RULE else "kept",
+        cue=int(rng.integers(cues)) if cues and rng.random() < _CUE else None,
+        layout_change=LayoutChange.model_validate({"instructions": place if place != now else None}),
+        demos=len(chosen),
+    )
+    return recipe, chosen
+
+
 def _spread(
     seed: Candidate, demos: Sequence[Demo], task: Task, rng: np.random.Generator
 ) -> Iterator[tuple[Recipe, list[Demo]]]:
@@ -83,21 +106,6 @@ def _spread(
         yield Recipe(instructions="kept", demos=len(chosen)), chosen
     while True:
         for _ in range(_BARE - 1 if demos or not bare else 0):
-            yield _drawn(seed.main, demos, cues, task, rng)
+            yield drawn(seed.main, demos, cues, task, rng)
         if bare:
             yield bare.pop(0), []
-
-
-def _drawn(
-    prompt: Prompt, demos: Sequence[Demo], cues: int, task: Task, rng: np.random.Generator
-) -> tuple[Recipe, list[Demo]]:
-    """A random recipe for a prompt, and demonstrations for it."""
-    chosen = sample(demos, task, rng) if demos else []
-    place, now = str(rng.choice(list(_PLACES), p=list(_PLACES.values()))), prompt.layout.instructions
-    recipe = Recipe(
-        instructions="answer_rule" if rng.random() < _RULE else "kept",
-        cue=int(rng.integers(cues)) if cues and rng.random() < _CUE else None,
-        layout_change=LayoutChange.model_validate({"instructions": place if place != now else None}),
-        demos=len(chosen),
-    )
-    return recipe, chosen
