@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from crito.config import suggestion
 from crito.errors import BadInput
 from crito.prompt import Prompt
-from crito.task import Example, Splits, Task
+from crito.task import Example, Scoring, Splits, Task
 from crito.tools.datasets import read_examples, read_text
 from crito.tools.task_file import check_answers, load_task
 
 _SPEC, _YAML = "task.json", "TASK.yaml"
 _MODEL = "local/smollm2"
-_SHAPE = f"{_SPEC} (description, labels, metric) with train, val and test.jsonl, or {_YAML}"
+_SHAPE = f"{_SPEC} (description, labels, metric, scoring, reasoning) with train, val and test.jsonl, or {_YAML}"
 
 
 class _Spec(BaseModel):
@@ -27,6 +27,8 @@ class _Spec(BaseModel):
     description: str
     labels: tuple[str, ...] | None = None
     metric: str = "exact_match"
+    scoring: Scoring = "sampled"
+    reasoning: bool = False
 
 
 def tasks(
@@ -99,6 +101,8 @@ def _load(name: str, file: Path, model: str | None, agent_model: str | None) -> 
         output="answer",
         labels=spec.labels or (),
         metric=spec.metric,
+        scoring=spec.scoring,
+        reasoning=spec.reasoning,
         splits=_splits(file.parent, spec.labels),
         prompts={"main": Prompt.from_text(spec.description)},
         model=model or _MODEL,

@@ -150,6 +150,8 @@ def optimize(
     from crito.tools.task_file import load_task
 
     budget = {"calls": budget_calls, "usd": budget_usd, "tokens": budget_tokens, "seconds": budget_seconds}
+    if no_memory and (memory or remember_prompts or embed):
+        raise BadInput("--no-memory: does not go with --memory, --remember-prompts or --embed; leave one of them out")
     chosen = {"memory": "off" if no_memory else memory and memory.value, "remember_prompts": remember_prompts}
     names = {"model": model, "agent_model": agent_model, "embed": embed, "seed": seed}
     loaded = load_task(task, overrides={**names, **chosen, "budget": _given(budget)})

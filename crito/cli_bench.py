@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -84,28 +85,38 @@ def bench(
 
 def presets(*, as_json: AsJson = False) -> None:
     """List the methods that a search can follow, with their settings."""
+    from crito.graph.ablation import PARTS
     from crito.graph.presets import PRESETS
 
     if as_json:
-        listed = [
-            {**p.model_dump(mode="json"), "most_calls": p.most_calls(_EXAMPLES, _SEARCH)} for p in PRESETS.values()
-        ]
-        typer.echo(json.dumps(listed, indent=2))
+        typer.echo(json.dumps([{**p.model_dump(mode="json"), **_calls(p)} for p in PRESETS.values()], indent=2))
         return
     for preset in PRESETS.values():
         typer.echo("\n".join(_described(preset)))
+    typer.echo(f"Without a part: as in default-{PARTS[0]}. Parts: {', '.join(PARTS)}")
 
 
 def _described(preset: Preset) -> list[str]:
     """Name and words of a preset, then its stages and the settings in which it differs from the ordinary."""
-    calls = preset.most_calls(_EXAMPLES, _SEARCH)
-    lines = [f"{preset.name}: at most {calls} target calls where {_SEARCH} are left and {_EXAMPLES} examples validate"]
+    calls = _calls(preset)
+    most, alone = calls["most_calls"], calls["unlimited_calls"]
+    whole = f"; {alone:,} without a limit" if alone is not None else "; without a limit, as many as you give it"
+    lines = [
+        f"{preset.name}: at most {most} target calls where {_SEARCH} are left and {_EXAMPLES} examples validate{whole}"
+    ]
     for key, value in preset.model_dump(exclude={"name"}, exclude_defaults=True).items():
         if isinstance(value, list | tuple):
             lines += [f"  {_words(part)}" for part in value]
         else:
             lines.append(f"  {key.replace('_', ' ')}: {value}")
     return lines
+
+
+def _calls(preset: Preset) -> dict[str, int | None]:
+    """Target calls of a search at most: of the budget that is reckoned with, and without one."""
+    alone = preset.most_calls(_EXAMPLES)
+    limited = int(preset.most_calls(_EXAMPLES, _SEARCH))
+    return {"most_calls": limited, "unlimited_calls": None if math.isinf(alone) else int(alone)}
 
 
 def _words(part: Mapping[str, Any]) -> str:

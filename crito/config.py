@@ -304,6 +304,8 @@ def _first_problem(error: ValidationError, within: tuple[str, ...] = ()) -> str:
     if details["type"] == "extra_forbidden":
         schema = _SCHEMAS.get((*within, *above), BaseModel)
         hint = suggestion(str(key), schema.model_fields)
+        if key == "preset" and not where:
+            hint = "; a method is chosen with --preset NAME"
         if (*within, *above) == ("prompt",):
             hint += "; a prompt text with braces must be in quotes or below a '|'"
         return f"{lead}unknown key {key!r}{hint}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -134,17 +135,19 @@ class Preset(BaseModel):
         """How the contenders of a stage race."""
         return stage.schedule or self.schedule
 
-    def most_calls(self, examples: int, search: int) -> int:
+    def most_calls(self, examples: int, search: float = math.inf) -> float:
         """Target calls that a search takes at most: what its rounds may take, and no more than it is given.
+
+        Infinite where the method takes whatever it is given, and that is without a limit.
 
         Args:
             examples: Validation examples.
             search: Target calls that the budget leaves to the search.
         """
         limit = min(search, self.calls or search)
-        total = 0
+        total = 0.0
         for stage in self.stages:
-            room = max(examples, int(stage.share * limit))
+            room = max(examples, stage.share * limit)
             if stage.contenders is not None:
                 room = min(room, cost(self.schedule_of(stage), stage.contenders, examples, self.block))
             total += stage.rounds * room

@@ -75,7 +75,8 @@ PROMPTWIZARD = Preset(
     name="promptwizard",
     source="PromptWizard (2024)",
     about="Three times twenty thinking styles and a critique of the best, then three edits of instruction or examples.",
-    kept=f"{_UNMEASURED}; minibatches of 8 in place of at most three draws",
+    kept=f"{_UNMEASURED}; minibatches of 8 in place of at most three draws; styles come from twelve; no reasoning "
+    "chains, expert persona or keywords at the end",
     stages=(
         *(_STYLES, _CRITIQUE) * 3,
         Stage(
@@ -92,7 +93,7 @@ MARS = Preset(
     name="mars",
     source="MARS (2025)",
     about="A teacher questions, a critic judges the questions, a student rewrites; ten rounds at most.",
-    kept=f"{_ON_TEST}; the teacher sees the failures; a worse prompt is not carried on",
+    kept=f"{_ON_TEST}; the teacher sees the failures; a worse prompt is not carried on; no plan of subgoals",
     stages=(Stage(name="dialogue", operators=("socratic",), count=3, rounds=10, patience=10, share=1.0),),
     parents="incumbent",
     schedule="full",
@@ -207,8 +208,8 @@ CAPO = Preset(
     name="capo",
     source="CAPO: Cost-Aware Prompt Optimization (2025)",
     about="Crossover and new shots over a population of ten, raced in blocks with a price on length.",
-    kept="a permutation test in place of the t-test in races, against the best alone; a child is crossed or gets new "
-    f"shots, not both; agents answer at temperature 0, where none is published; {_POPULATED}",
+    kept="a permutation test in place of the t-test in races, in blocks of 8 and against the best alone; a child is "
+    f"crossed or gets new shots, not both; agents answer at temperature 0, where none is published; {_POPULATED}",
     stages=(
         _POPULATION,
         Stage(
@@ -274,7 +275,7 @@ MIPROV2 = Preset(
     source="MIPROv2 (2024)",
     about="Demonstration sets and induced instructions, then TPE over their combinations on minibatches.",
     kept="the user's own validation split in place of 80 % of the training data; minibatches of 8 in place of 35, the "
-    "best of each scored in full",
+    "best of each scored in full; template and place of the instructions are combined too",
     stages=(
         Stage(
             name="pool",
@@ -338,15 +339,21 @@ def check_preset(preset: Preset, task: Task) -> None:
     """Refuse settings that cannot work on a task, before anything is written or paid for.
 
     Raises:
-        BadInput: An operator does not exist, or needs right answers that the training examples do not have.
+        BadInput: An operator does not exist, or needs right answers that the training examples do not have; or what
+            is switched off would not have been used.
     """
     for name in preset.operators:
         if name not in OPERATORS:
             raise BadInput(f"preset {preset.name}: there is no operator {name!r}{suggestion(name, OPERATORS)}")
     answered = any(example.expected is not None for example in task.splits.train)
     needy = [name for name in preset.operators if OPERATORS[name].answers]
-    if not answered and len(needy) == len(preset.operators):
+    if not answered and needy and (preset.agents or len(needy) == len(preset.operators)):
         raise BadInput(
             f"preset {preset.name}: {', '.join(needy)} works from right answers, and no training example has one; "
             "give answers, or use the default preset"
+        )
+    if not preset.own_outputs and not task.reasoning:
+        raise BadInput(
+            f"preset {preset.name}: only tasks with reasoning: true choose between own outputs and given answers; "
+            "leave the preset out"
         )

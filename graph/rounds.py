@@ -243,7 +243,9 @@ def _usable(state: RunState, deps: Deps, stage: Stage) -> Mapping[str, BetaArm]:
     """Posterior of each of the stage's operators that have what they need: parents, and a model that can write."""
     capable = _heard(state) and (deps.preset.agents or Brief.model_validate(state["brief"]).author == "planner")
     entries = {name: OPERATORS[name] for name in stage.operators if OPERATORS[name].parents <= len(state["pool"])}
-    names = [name for name, entry in entries.items() if capable or not entry.writes] or list(stage.operators)
+    answered = any(example.expected is not None for example in deps.task.splits.train)
+    served = [n for n, entry in entries.items() if (capable or not entry.writes) and (answered or not entry.answers)]
+    names = served or list(stage.operators)
     found = {}
     for name in names:
         won, lost = state["operators"].get(name, OPERATORS[name].prior)

@@ -37,8 +37,7 @@ class Entry:
         about: What it does, in half a sentence, for the planner and for ``crito presets``.
         prior: Beta prior (earned, not earned) before anything was tried. In the default's search they make Thompson
             sampling pick critiques in about .30 of the steps, demonstrations in .25, a spread of them in .17, the sweep
-            in .13, Socratic dialogues and recombination in .05 each, all others in the rest, near to what published
-            ablations suggest.
+            in .13, Socratic dialogues and recombination in .05 each, all others in the rest.
         parents: Parents that it wants.
         incumbent: Whether it works on the incumbent whatever the archive says.
         asks: Whether it asks the agents' model.

@@ -149,10 +149,15 @@ def test_an_interrupt_stops_after_the_step_and_the_same_command_goes_on(
 
 
 def test_presets_are_listed_with_their_settings() -> None:
-    assert crito("presets").stdout.startswith("default: at most ")
-    listed = json.loads(crito("presets", "--json").stdout)
-    assert "default" in [preset["name"] for preset in listed]
-    assert "alpha" in listed[0]
+    shown = crito("presets").stdout
+    assert shown.startswith("default: at most 600 target calls")
+    assert "Parts: own-outputs, repair," in shown.splitlines()[-1]
+    listed = {preset["name"]: preset for preset in json.loads(crito("presets", "--json").stdout)}
+    calls = {
+        name: (listed[name]["most_calls"], listed[name]["unlimited_calls"]) for name in ("default", "lean", "gepa")
+    }
+    assert calls == {"default": (600, None), "lean": (290, 290), "gepa": (600, 60 * 50)}
+    assert "alpha" in listed["default"]
 
 
 def test_a_terminal_gets_a_moving_line_with_cell_best_score_and_time_left() -> None:

@@ -25,6 +25,14 @@ def test_a_folder_of_folders_gives_its_tasks_by_name(tmp_path: Path) -> None:
     assert (found["a"].metric, found["a"].labels) == ("label", ("billing", "shipping"))
 
 
+def test_a_folder_may_say_how_answers_are_scored_and_whether_they_reason(tmp_path: Path) -> None:
+    folder = data_folder(tmp_path, "a")
+    file = folder / "a" / "task.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "scoring": "calibrated", "reasoning": True}))
+    task = tasks([folder])["a"]
+    assert (task.scoring, task.reasoning) == ("calibrated", True)
+
+
 def test_names_choose_tasks_in_their_order(tmp_path: Path) -> None:
     assert list(tasks([data_folder(tmp_path, "a", "b", "c")], ["c", "a", "c"])) == ["c", "a"]
 

@@ -292,6 +292,12 @@ def test_a_usage_error_is_one_line(arguments: tuple[str, ...], words: str) -> No
     assert words in refused(*arguments)
 
 
+@pytest.mark.parametrize("other", [("--memory", "user"), ("--remember-prompts",), ("--embed", "local/smollm2")])
+def test_no_memory_and_what_needs_one_are_refused_together(folder: Path, other: tuple[str, ...]) -> None:
+    assert "--no-memory: does not go with" in refused("optimize", str(task_folder(folder)), "--no-memory", *other)
+    assert not (folder / ".crito").exists()
+
+
 def test_without_anything_the_help_is_shown() -> None:
     got = crito()
     assert "optimize" in got.output

@@ -86,6 +86,7 @@ def test_a_key_without_a_value_counts_as_not_written() -> None:
         ("split: {train: .inf, val: 1, test: 1}", "split.train: must be a finite number (got inf)"),
         ("seed: -1", "seed: must be at least 0 (got -1)"),
         ("budget: {cals: 5}", "budget: unknown key 'cals'; did you mean 'calls'?"),
+        ("preset: capo", "unknown key 'preset'; a method is chosen with --preset NAME"),
         ("metrc: label", "unknown key 'metrc'; did you mean 'metric'?"),
         ("concurrency: many", "concurrency: must be a whole number (got 'many')"),
         ("reasoning: perhaps", "reasoning: must be true or false (got 'perhaps')"),

@@ -9,6 +9,7 @@ from crito.graph.decisions import _learned, decide, remember, tokens_per_use
 from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.presets import DEFAULT
+from crito.graph.presets import preset as by_name
 from crito.graph.state import RunState
 from crito.patch import Edit, Patch
 from crito.records import Candidate, Plan, PlanAuthor, Step
@@ -30,11 +31,12 @@ async def decided(
     verdict: Spend | None = None,
     calls: int | None = None,
     rivals: int = 2,
+    preset: str = "default",
     **state: Any,
 ) -> tuple[str, Any]:
-    """Where a run of the default goes from this state, with so many rivals of the incumbent, and the update."""
+    """Where a run goes from this state, with so many rivals of the incumbent, and the update."""
     async with make_deps(path, verdict=verdict) as made:
-        deps = replace(made, preset=DEFAULT.model_copy(update={"calls": calls}))
+        deps = replace(made, preset=by_name(preset).model_copy(update={"calls": calls}))
         found = [make_candidate(f"Route the mail, version {number}.") for number in range(rivals + 1)]
         await deps.archive.add(*found)
         pool = [deps.seed, *(candidate.id for candidate in found)]
@@ -121,6 +123,12 @@ async def test_searching_stops_in_time_for_the_later_stages(tmp_path: Path) -> N
     for calls, following in ((143.0, SEARCH), (144.0, COMPRESS)):
         _, update = await decided(tmp_path, spent={**SPENT, "calls": calls})
         assert update.get("stage", SEARCH) == following
+
+
+async def test_a_last_stage_leaves_nothing_for_later_ones(tmp_path: Path) -> None:
+    for calls, place in ((152.0, "plan"), (153.0, "confirm")):  # 36 for the last look, 12 for a round
+        found, update = await decided(tmp_path, preset="default-compression", spent={**SPENT, "calls": calls})
+        assert (found, update.get("stage", SEARCH)) == (place, SEARCH)
 
 
 async def test_a_round_may_take_its_share_of_the_calls_and_no_more_than_are_left(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_a_part_can_be_switched_off_by_name() -> None:
     [
         ("own-outputs", {"own_outputs": False}),
         ("repair", {"gate": False}),
-        ("pareto", {"parents": "incumbent"}),
+        ("pareto", {"parents": "top_k"}),
         ("taxonomy", {"taxonomy": False}),
         ("planner", {"planner": "bandit"}),
         ("bandit", {"planner": "random"}),
@@ -149,6 +149,8 @@ def test_a_part_that_does_not_exist_is_refused_with_the_one_that_was_meant() -> 
         ("random", "planner"),
         ("mars", "bandit"),
         ("evoprompt-ga", "own-outputs"),
+        ("evoprompt-ga", "pareto"),
+        ("capo", "planner"),
     ],
 )
 def test_a_part_that_a_preset_does_not_have_is_refused(name: str, part: str) -> None:
@@ -158,7 +160,7 @@ def test_a_part_that_a_preset_does_not_have_is_refused(name: str, part: str) -> 
 
 def test_presets_and_parts_may_have_names_of_several_words() -> None:
     assert not preset("default-own-outputs").own_outputs
-    assert preset("evoprompt-ga-pareto").parents == "incumbent"
+    assert not preset("evoprompt-ga-likelihood").likelihood
 
 
 def test_a_preset_of_nothing_is_refused() -> None:
@@ -178,3 +180,16 @@ def test_a_preset_that_needs_answers_is_refused_without_them() -> None:
         check_preset(PRESETS["ape"], unlabelled)
     check_preset(PRESETS["ape"], make_task())
     check_preset(DEFAULT, unlabelled)
+
+
+def test_a_published_method_half_of_which_needs_answers_is_refused_without_them() -> None:
+    unlabelled = make_task(train=(make_example("parcel", None),))
+    with pytest.raises(BadInput, match="preset miprov2: induce works from right answers"):
+        check_preset(PRESETS["miprov2"], unlabelled)
+
+
+def test_own_outputs_that_are_never_shown_cannot_be_switched_off() -> None:
+    bare = preset("default-own-outputs")
+    with pytest.raises(BadInput, match="preset default-own-outputs: only tasks with reasoning: true"):
+        check_preset(bare, make_task())
+    check_preset(bare, make_task(reasoning=True))

@@ -18,7 +18,7 @@ from crito.prompt import Demo, Prompt
 from crito.protocols import ModelRequest
 from crito.records import Brief, Plan, Step
 from crito.tools.meter import Spend
-from tests.builders import make_candidate, make_deps, make_examples, make_outcome
+from tests.builders import make_candidate, make_deps, make_example, make_examples, make_outcome
 
 TRAIN = make_examples(12, "train")
 TRIED = {"calls": 60, "round": 1}
@@ -148,6 +148,14 @@ async def test_without_a_capable_model_only_operators_that_need_none_are_chosen(
         ]
     assert (weak, deaf) == ({"format"}, {"format"})
     assert able >= {"induce", "restyle"}
+
+
+async def test_without_right_answers_nothing_that_works_from_them_is_chosen(tmp_path: Path) -> None:
+    settings = preset_of("induce", "format", steps=8, planner="random")
+    understood = Brief(kind="generation", author="planner").model_dump(mode="json")
+    async with make_deps(tmp_path, train=[make_example(f"mail {number}", None) for number in range(12)]) as deps:
+        chosen, _ = await planned(replace(deps, preset=settings), brief=understood)
+    assert {step.operator for step in chosen.steps} == {"format"}
 
 
 async def test_a_preset_that_is_nothing_without_agents_keeps_its_operators(tmp_path: Path) -> None:
