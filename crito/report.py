@@ -144,7 +144,7 @@ def runs_lines(summaries: Sequence[RunSummary]) -> Lines:
 def trace_lines(trace: Trace, database: Path) -> Lines:
     """Round by round: who proposed what from which critique, what became of it, and what it cost."""
     calls = {call.id: call for call in trace.calls}
-    yield Text(f"run {trace.run}: {_line(trace.name)} on {trace.model}, {trace.status}", "bold")
+    yield Text(f"run {trace.run}: {_line(trace.name)} on {trace.model}, preset {trace.preset}, {trace.status}", "bold")
     yield f"  seed {trace.seed.candidate.id}: {_measured(trace.seed)}"
     yield from (f"  failures {cluster.told}" for cluster in trace.clusters)
     for round_ in trace.rounds:
@@ -256,8 +256,9 @@ def _round_lines(round_: Round, calls: Mapping[int, Call]) -> Lines:
 def _step_lines(step: Step, calls: Mapping[int, Call]) -> Lines:
     if step.operator:
         chosen = f", chosen by {step.author}" if step.author not in ("", "stage") else ""
-        focus = f", focus: {_line(step.focus)}" if step.focus else ""
-        yield Text(f"  {step.operator} on {step.parent}{chosen}{focus}", "cyan")
+        told = (("focus", step.focus), ("reason", step.reason))
+        words = "".join(f", {name}: {_line(text)}" for name, text in told if text)
+        yield Text(f"  {step.operator} on {step.parent}{chosen}{words}", "cyan")
     yield from (f"    critic: {_line(hypothesis)}" for hypothesis in step.hypotheses)
     yield from (f"    {said.agent}: {_line(said.text)}" for said in step.dialogue)
     if step.unusable:

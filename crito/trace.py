@@ -5,6 +5,7 @@ A killed or running process leaves spans that never ended; their calls are in th
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -66,6 +67,7 @@ class Step(BaseModel):
         operator: What it applied to ``parent``; both are empty for candidates whose worker left no span.
         author: Who chose it: ``bandit``, ``planner``, ``random``, or ``stage`` where there was no choice.
         focus: What it was told to look at, if the planner said so.
+        reason: Why, in the words of who chose it.
         hypotheses: What the critic found.
         dialogue: What its teacher, critic and student said, in order.
         unusable: Why an agent's reply was of no use, if one was not; begins with the agent's name.
@@ -79,6 +81,7 @@ class Step(BaseModel):
     parent: str
     author: str = ""
     focus: str = ""
+    reason: str = ""
     hypotheses: tuple[str, ...] = ()
     dialogue: tuple[Said, ...] = ()
     unusable: str = ""
@@ -110,6 +113,7 @@ class Trace(BaseModel):
     """A whole run.
 
     Attributes:
+        preset: Name of the settings of its search.
         clusters: The seed's failures on validation examples.
         verdict_costs: What the final comparison took, by role.
         unplaced_costs: What was paid in steps that never ended, by role.
@@ -119,6 +123,7 @@ class Trace(BaseModel):
     run: str
     name: str
     model: str
+    preset: str
     status: str
     seed: Proposal
     clusters: tuple[Cluster, ...] = ()
@@ -158,6 +163,7 @@ def read_trace(database: Database, run: str) -> Trace:
         run=run,
         name=task.name,
         model=task.model,
+        preset=json.loads(row.preset)["name"],
         status=status_of(database, run, row.status),
         seed=seed,
         clusters=failures[None],
@@ -281,6 +287,7 @@ def _step(worker: Span, inside: Sequence[Span], new: tuple[Proposal, ...], paid:
         parent=worker.attributes.get("crito.parent", ""),
         author=worker.attributes.get("crito.author", ""),
         focus=worker.attributes.get("crito.focus", ""),
+        reason=worker.attributes.get("crito.reason", ""),
         hypotheses=tuple(h for span in inside for h in span.attributes.get("crito.hypotheses", ())),
         dialogue=tuple(said for span in inside for said in _said(span)),
         unusable=next((_unusable(span) for span in inside if "crito.unusable" in span.attributes), ""),

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -110,6 +111,15 @@ def test_the_text_of_a_trace_tells_what_became_of_failures(trace: Trace, done: D
     assert "  failures c2 wrong_content: 3 cases in round 0, 0 now, fixed" in lines
 
 
+def test_a_trace_names_its_preset_and_why_the_planner_chose_what(trace: Trace, done: Done) -> None:
+    lines = [str(line) for line in trace_lines(trace, done[0])]
+    assert lines[0].endswith(", preset lean, done")
+    planned = [step for round_ in trace.rounds for step in round_.steps if step.author == "planner"]
+    assert planned
+    for step in planned:
+        assert any(step.operator in line and f", reason: {step.reason}" in line for line in lines)
+
+
 def test_the_planners_calls_belong_to_the_round(trace: Trace) -> None:
     roles = {call.id: call.role for call in trace.calls}
     assert {roles[call] for round_ in trace.rounds for call in round_.calls} == {"planner"}
@@ -166,7 +176,7 @@ def test_a_candidate_whose_worker_left_no_span_is_still_shown(tmp_path: Path) ->
 async def talked(path: Path, *said: tuple[str, dict[str, str | list[str]]]) -> Trace:
     """The trace of a run in which one socratic step consists of these agents' spans."""
     database = Database(path)
-    database.add_run("r", name="toy", preset="{}", task=make_task().model_dump_json())
+    database.add_run("r", name="toy", preset=json.dumps({"name": "mars"}), task=make_task().model_dump_json())
     candidate = make_candidate("Name the one team.", parents=("seed",), round=1)
     await Archive(database, "r").add(candidate)
     tracer = Tracer(database, "r")
