@@ -9,6 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+_UNSPACED = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"
+"""Scripts that put no blanks between words."""
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _K1, _B = 1.2, 0.75
 """The usual settings: how soon repeated words stop to count, and how much long texts are held back."""
 
@@ -48,5 +51,5 @@ class Bm25:
 
 
 def words_of(text: str) -> list[str]:
-    """Its runs of letters and digits, in lower case."""
-    return re.findall(r"\w+", text.casefold())
+    """Its runs of letters and digits, in lower case; in Chinese, Japanese and Thai each character is a word."""
+    return _WORD.findall(text.casefold())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
 
 from crito.memory.signature import Signature, Signatures, TargetName
 from crito.tools.redaction import public_name
@@ -30,7 +30,7 @@ class OperatorUse(BaseModel):
     run: str = Field(min_length=1)
     signature: Signature
     model: TargetName
-    arms: dict[str, tuple[float, float]]
+    arms: dict[str, tuple[NonNegativeFloat, NonNegativeFloat]]
     seen: float = Field(ge=0)
 
     @property

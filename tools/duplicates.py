@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from crito.records import Candidate
 from crito.tools.passages import sentences, texts
 
 _SAME_PROMPT, _SAME_SENTENCES = 97.0, 90.0  # rapidfuzz ratios, 0 to 100
+_TELLING = re.compile(r"\d+(?:[.,]\d+)*|\b(?:not?|nor|never|none|nothing|null|without|cannot|\w+n't)\b", re.IGNORECASE)
+"""Numbers and negations: what hardly changes a text's letters and turns its meaning."""
 
 
 class _Text(NamedTuple):
@@ -98,4 +101,6 @@ def _nearly_equal(one: _Text, other: _Text) -> bool:
     # One more rule hardly changes the ratio of a long prompt, so the sentences that differ must be alike as well.
     only_mine = " ".join(s for s in one.sentences if s not in other.sentences)
     only_theirs = " ".join(s for s in other.sentences if s not in one.sentences)
+    if Counter(_TELLING.findall(only_mine.casefold())) != Counter(_TELLING.findall(only_theirs.casefold())):
+        return False
     return fuzz.ratio(only_mine, only_theirs) >= _SAME_SENTENCES

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from crito.memory.bm25 import Bm25
+from crito.memory.bm25 import Bm25, words_of
 
 
 def test_the_score_is_okapis() -> None:
@@ -23,3 +23,7 @@ def test_words_that_nobody_has_and_repeated_ones_add_nothing() -> None:
 @pytest.mark.parametrize("texts", [[], ["", ""]])
 def test_texts_without_words_fit_nothing(texts: list[str]) -> None:
     assert Bm25(texts).scores("cat").tolist() == [0.0] * len(texts)
+
+
+def test_scripts_without_blanks_are_read_by_the_character() -> None:
+    assert words_of("Ab 灯は3つ") == ["ab", "灯", "は", "3", "つ"]

@@ -36,3 +36,10 @@ def test_what_an_example_a_label_or_a_prompt_says_is_confidential(text: str) -> 
 )
 def test_words_in_common_are_not(text: str) -> None:
     assert not Confidential(TASK, [PROMPT]).holds(text)
+
+
+def test_an_example_in_a_script_without_blanks_is_confidential() -> None:
+    splits = Splits(train=(make_example("灯在星期一到达时坏了", None),), val=TASK.splits.val, test=TASK.splits.test)
+    known = Confidential(make_task(splits=splits), [])
+    assert known.holds("说明:灯在星期一到达")
+    assert not known.holds("请简短回答")

@@ -174,6 +174,22 @@ def test_a_near_duplicate_is_not_tried() -> None:
     assert "nearly the same" in str(reason(with_rule(rule + "!"), known=(with_rule(rule + "."),)))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Write the summary in at most 5 words and not more", "Write the summary in at most 50 words and not more"),
+        (
+            "Do include the symbol of the currency in the answer",
+            "Do not include the symbol of the currency in the answer",
+        ),
+        ("Where no amount is named, answer with none alone", "Where no amount is named, answer with null alone"),
+    ],
+)
+def test_a_number_or_a_negation_makes_a_rule_a_new_one(one: str, other: str) -> None:
+    before = ("Read the whole message before you answer it.", "Name the team that is responsible for the message.")
+    assert reason(listed(*before, one), known=(listed(*before, other),)) is None
+
+
 RULES = ("Name one team.", "Say nothing else at all.", "Write it in small letters.")
 
 

@@ -1,4 +1,5 @@
 import pytest
+from pydantic import ValidationError
 
 from crito.memory.operator_use import OperatorUse, added, priors
 from tests.unit.test_lessons import OTHER, TASK
@@ -36,3 +37,9 @@ def test_what_they_know_is_added_to_the_priors_of_operators_that_there_are() -> 
     assert added({"restyle": (2.0, 8.0), "merge": (1.0, 9.0)}, {"restyle": (1.0, 0.5), "gone": (9.0, 0.0)}) == {
         "restyle": [3.0, 8.5]
     }
+
+
+@pytest.mark.parametrize("arm", [(-50.0, 1.0), (1.0, -0.5)])
+def test_what_cannot_have_been_earned_is_refused(arm: tuple[float, float]) -> None:
+    with pytest.raises(ValidationError, match="arms"):
+        use("a", *arm)
