@@ -299,7 +299,7 @@ def test_the_default_goes_through_its_stages_within_its_shares(tmp_path: Path) -
     assert rounds["search"] >= 3
     assert 1 <= rounds["compress"] <= 4
     assert seen.operators <= {"null", *DEFAULT.operators}
-    assert {"null", "demonstrations", "sweep", "compress"} <= seen.operators
+    assert {"null", "demonstrations", "compress"} <= seen.operators
     assert seen.searched <= CALLS
 
 
