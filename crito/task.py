@@ -140,6 +140,11 @@ class Task(BaseModel):
     embed: str | None = None
 
     @property
+    def answered(self) -> bool:
+        """Whether any training example has a right answer."""
+        return any(example.expected is not None for example in self.splits.train)
+
+    @property
     def in_flight(self) -> int:
         """Calls in flight at most."""
         return self.concurrency or (1 if self.model.startswith("local/") else 8)

@@ -32,6 +32,6 @@ def chosen(task: Task, calls: int) -> tuple[Preset, str]:
 
 def _kind(task: Task) -> str:
     """What kind of answers the training examples have, and what of them can be shown as demonstrations."""
-    if all(example.expected is None for example in task.splits.train):
+    if not task.answered:
         return "no right answers, so only the model's own with full marks can be shown"
     return f"{len(task.labels)} labels" if task.labels else "free-text answers"

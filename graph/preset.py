@@ -138,7 +138,7 @@ class Preset(BaseModel):
     def most_calls(self, examples: int, search: float = math.inf) -> float:
         """Target calls that a search takes at most: what its rounds may take, and no more than it is given.
 
-        Infinite where the method takes whatever it is given, and that is without a limit.
+        Infinite for a method that takes whatever it is given, where it is given no limit.
 
         Args:
             examples: Validation examples.

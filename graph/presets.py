@@ -345,9 +345,8 @@ def check_preset(preset: Preset, task: Task) -> None:
     for name in preset.operators:
         if name not in OPERATORS:
             raise BadInput(f"preset {preset.name}: there is no operator {name!r}{suggestion(name, OPERATORS)}")
-    answered = any(example.expected is not None for example in task.splits.train)
     needy = [name for name in preset.operators if OPERATORS[name].answers]
-    if not answered and needy and (preset.agents or len(needy) == len(preset.operators)):
+    if not task.answered and needy and (preset.agents or len(needy) == len(preset.operators)):
         raise BadInput(
             f"preset {preset.name}: {', '.join(needy)} works from right answers, and no training example has one; "
             "give answers, or use the default preset"

@@ -243,7 +243,7 @@ def _usable(state: RunState, deps: Deps, stage: Stage) -> Mapping[str, BetaArm]:
     """Posterior of each of the stage's operators that have what they need: parents, and a model that can write."""
     capable = _heard(state) and (deps.preset.agents or Brief.model_validate(state["brief"]).author == "planner")
     entries = {name: OPERATORS[name] for name in stage.operators if OPERATORS[name].parents <= len(state["pool"])}
-    answered = any(example.expected is not None for example in deps.task.splits.train)
+    answered = deps.task.answered
     served = [n for n, entry in entries.items() if (capable or not entry.writes) and (answered or not entry.answers)]
     names = served or list(stage.operators)
     found = {}
