@@ -17,7 +17,7 @@ from rich.text import Text
 from crito.calls import Call, Cost
 from crito.patch import Edit
 from crito.place import db_option, resume_command
-from crito.result import NOT_TAKEN_UP, Evaluation, LessonUse, Result
+from crito.result import NOT_TAKEN_UP, Baseline, Evaluation, LessonUse, Result
 from crito.runs import RunSummary
 from crito.trace import Proposal, Round, Step, Trace
 
@@ -70,6 +70,8 @@ def result_lines(result: Result, bill: Mapping[str, Cost], database: Path) -> Li
     yield f"  one use takes {tokens[0]:.0f} -> {tokens[1]:.0f} tokens{priced}"
     yield f"  run {result.run}, {result.bill.seconds:.0f} s" + (f", ended: {result.stopped}" if result.stopped else "")
     yield from _titled("Bill", _bill_lines(bill))
+    if result.baselines:
+        yield from _titled("What the search had to beat, on validation examples", _baseline_lines(result.baselines))
     yield from _titled("From your prompt to the best found", _chain_lines(result))
     if result.lessons:
         yield from _titled("Lessons of earlier runs", _use_lines(result.lessons))
@@ -81,6 +83,10 @@ def result_lines(result: Result, bill: Mapping[str, Cost], database: Path) -> Li
 
 def _calibration_lines(divisors: Mapping[str, float]) -> Lines:
     yield from (f"  {_line(label)}  {divisor:.4f}" for label, divisor in divisors.items())
+
+
+def _baseline_lines(found: Sequence[Baseline]) -> Lines:
+    yield from _columns([(baseline.name, f"val {baseline.val_score:.2f} of {baseline.n}") for baseline in found])
 
 
 def _use_lines(uses: Sequence[LessonUse]) -> Lines:

@@ -37,6 +37,16 @@ class Link(BaseModel):
     val_score: float
 
 
+class Baseline(BaseModel):
+    """A prompt that owes nothing to the search, and its score on the ``n`` validation examples that it answered."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    candidate: str
+    val_score: float
+    n: int
+
+
 NOT_TAKEN_UP = "not taken up"
 """Outcome of a direction that no agent followed."""
 
@@ -69,6 +79,7 @@ class Result(BaseModel):
         prompts: What to use: the best prompts, or the seed when the verdict says to keep it.
         best_prompts: The best candidate on validation, whatever the verdict says.
         chain: From the seed to the best candidate.
+        baselines: Your prompt, and of what was raced the bare input, chain of thought and your prompt with examples.
         lessons: What it took along from earlier runs.
         stopped: Why the search ended.
         splits: Hash over the examples of each split.
@@ -83,6 +94,7 @@ class Result(BaseModel):
     prompts: dict[str, Prompt]
     best_prompts: dict[str, Prompt]
     chain: tuple[Link, ...]
+    baselines: tuple[Baseline, ...] = ()
     lessons: tuple[LessonUse, ...] = ()
     stopped: str = ""
     splits: str = ""
@@ -120,6 +132,7 @@ class Result(BaseModel):
             **bill.model_dump(),
             "prompt": {"text": self.prompt.to_text(), "messages": self.prompt.to_messages()},
             "chain": [link.model_dump() for link in self.chain],
+            "baselines": [baseline.model_dump() for baseline in self.baselines],
             "lessons": [use.model_dump() for use in self.lessons],
             "stopped": self.stopped,
             "splits": self.splits,

@@ -16,6 +16,7 @@ from langgraph.runtime import RunControl
 
 from crito.errors import BadInput, BudgetExhausted, Interrupted, ProviderFailure
 from crito.graph.allowance import verdict_reserve
+from crito.graph.baselines import baselines
 from crito.graph.calibration import unused_divisors
 from crito.graph.checks import checked, checked_embedder
 from crito.graph.choice import chosen
@@ -282,6 +283,7 @@ def _result(deps: Deps, run: str, state: Mapping[str, Any], seconds: float) -> R
         prompts=_calibrated(deps, deps.seed if kept else best.id),
         best_prompts=_calibrated(deps, best.id),
         chain=tuple(links),
+        baselines=baselines(deps),
         lessons=uses(deps, Recalled.model_validate(state["recalled"])),
         stopped=state.get("stopped", ""),
         splits=deps.task.splits.digest,
