@@ -74,7 +74,8 @@ def result_lines(result: Result, bill: Mapping[str, Cost], database: Path) -> Li
         yield from _titled("What the search had to beat, on validation examples", _baseline_lines(result.baselines))
     yield from _titled("From your prompt to the best found", _chain_lines(result))
     if result.lessons:
-        yield from _titled("Lessons of earlier runs", _use_lines(result.lessons))
+        title = "Lessons of earlier runs, by their gain beside your prompt; a direction's beside the prompt it changed"
+        yield from _titled(title, _use_lines(result.lessons))
     yield from _titled("Prompt", iter([_clean(result.prompt.to_text())]))
     if result.calibration is not None:
         yield from _titled("Divide each label's probability by", _calibration_lines(result.calibration))
@@ -92,8 +93,8 @@ def _baseline_lines(found: Sequence[Baseline]) -> Lines:
 def _use_lines(uses: Sequence[LessonUse]) -> Lines:
     left = sum(use.outcome == NOT_TAKEN_UP for use in uses)
     for use in (use for use in uses if use.outcome != NOT_TAKEN_UP):
-        measured = "" if use.gain is None else f", {use.gain:+.2f} on {use.n}"
-        yield f"  {use.lesson}  {_line(use.text)}: {use.expected:+.2f} expected{measured}; {_line(use.outcome)}"
+        measured = "" if use.gain is None else f", {use.gain:+.2f} on {use.n} in this one"
+        yield f"  {use.lesson}  {_line(use.text)}: {use.before:+.2f} in earlier runs{measured}; {_line(use.outcome)}"
     if left:
         yield f"  {left} {'more direction was' if left == 1 else 'more directions were'} not taken up"
 

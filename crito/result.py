@@ -52,21 +52,22 @@ NOT_TAKEN_UP = "not taken up"
 
 
 class LessonUse(BaseModel):
-    """A lesson of earlier runs that this one took along, and what came of it.
+    """A lesson or a proven prompt of earlier runs that this one took along, and what came of it.
 
     Attributes:
-        lesson: Its id, for ``crito lessons show``.
+        lesson: Its id, for ``crito lessons show``; of a prompt, that of its run.
         text: What it says.
-        expected: The gain that earlier runs made likely; of a recipe, over what other recipes gained.
+        before: The mean gain that earlier runs measured, of a prompt its own run: of a recipe or a prompt beside the
+            seed, of a direction beside the prompt that it changed.
         outcome: What became of it, in words.
-        gain: Mean paired difference of the candidate that followed it, on ``n`` examples; None where none was raced.
+        gain: The same, measured in this run on ``n`` examples; None where none was raced.
     """
 
     model_config = ConfigDict(frozen=True)
     lesson: str
     text: str
-    expected: float
-    outcome: str
+    before: float
+    outcome: str = "not tried"
     gain: float | None = None
     n: int = 0
 

@@ -50,7 +50,7 @@ async def remember(state: RunState, runtime: Runtime[Deps]) -> RunState:
     return {
         "incumbent": best,
         "pool": list(dict.fromkeys([*pool, best])),
-        "seen": [*state["seen"], *state["proposals"]],
+        "seen": [*state["seen"], *(c for c in state["proposals"] if _fate(state, c) != "untried")],
         **_learned(deps, state, accepted),
         "unheard": _unheard(deps, state),
         "stale": 0 if best != incumbent else state["stale"] + 1,
@@ -95,13 +95,14 @@ def _unheard(deps: Deps, state: RunState) -> int:
     What was there before, or was refused by a guard, is nothing.
     """
     written = [c for c in state["proposals"] if deps.archive.candidate(c).author != "code"]
-    if any(c not in state["seen"] and not _screened(state, c) for c in written):
+    if any(c not in state["seen"] and _fate(state, c) != "screened" for c in written):
         return -state.get("unheard", 0)
     return 1 if written else 0
 
 
-def _screened(state: RunState, candidate: str) -> bool:
-    return state["rejected"].get(candidate, ("", ""))[0] == "screened"
+def _fate(state: RunState, candidate: str) -> str:
+    """Why a candidate fell out of this round; empty for one that did not."""
+    return state["rejected"].get(candidate, ("", ""))[0]
 
 
 def _following(deps: Deps, state: RunState, left: int, total: int, waited: int) -> int | None:

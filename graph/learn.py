@@ -11,10 +11,11 @@ from crito.agents.recipes import recipe_of
 from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
 from crito.memory.confidential import Confidential
+from crito.memory.lesson_store import Record
 from crito.memory.lessons import Observation
 from crito.memory.operator_use import OperatorUse, added
-from crito.memory.proven import ProvenPrompt
-from crito.memory.recalled import Recalled
+from crito.memory.proven import ProvenPrompt, Trial
+from crito.memory.recalled import Offer, Recalled
 from crito.memory.recipe import Recipe
 from crito.memory.signature import Signature, signature_of
 from crito.records import Candidate, FailureLabel, Verdict
@@ -46,14 +47,13 @@ async def learn(deps: Deps, state: Mapping[str, Any]) -> None:
             span.set_attribute("crito.observations", len(records))
 
 
-def _records(
-    deps: Deps, state: Mapping[str, Any], signature: Signature
-) -> Iterator[Observation | OperatorUse | ProvenPrompt]:
+def _records(deps: Deps, state: Mapping[str, Any], signature: Signature) -> Iterator[Record]:
     verdict = Verdict.model_validate(state["verdict"])
     about = {"signature": signature, "model": deps.task.model, "run": deps.ledger.run, "seen": time.time()}
     known = deps.archive.candidates()
     secret = Confidential(deps.task, (prompt for c in known for prompt in c.prompts.values()))
-    advised = {f"lesson {a.lesson}": a.recipe for a in Recalled.model_validate(state["recalled"]).recipes if a.recipe}
+    recalled = Recalled.model_validate(state["recalled"])
+    advised = {f"lesson {advice.lesson}": advice.recipe for advice in recalled.recipes if advice.recipe}
     for candidate in known:
         effect = _effect(deps, candidate)
         if effect is not None:
@@ -62,8 +62,17 @@ def _records(
     arms = _earned(state)
     if arms:
         yield OperatorUse(arms=arms, **about)
-    if deps.task.remember_prompts:
+    for offer in recalled.prompts:
+        yield from _trial(deps, offer, about)
+    if deps.task.remember_prompts and verdict.best not in {offer.candidate for offer in recalled.prompts}:
         yield from _proven(deps, verdict.best, about)
+
+
+def _trial(deps: Deps, offer: Offer, about: dict[str, Any]) -> Iterator[Trial]:
+    """What a proven prompt of another run is worth in this one, beside the seed."""
+    effect = _summary(deps, offer.candidate, deps.seed)
+    if effect is not None:
+        yield Trial(run=about["run"], origin=offer.run, n=effect["n"], gain=effect["gain"], seen=about["seen"])
 
 
 def _proven(deps: Deps, best: str, about: dict[str, Any]) -> Iterator[ProvenPrompt]:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from langgraph.runtime import Runtime
 from numpy.typing import NDArray
 
+from crito.agents.recipes import recipe_of
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
 from crito.graph.state import RunState
 from crito.memory.attempts import Attempt
+from crito.memory.lesson_store import LessonStore
 from crito.memory.lessons import Lesson, Observation, Recollection, lessons
 from crito.memory.operator_use import OperatorUse, priors
-from crito.memory.proven import ProvenPrompt, fitting
-from crito.memory.recalled import Advice, Recalled, taken_up
+from crito.memory.proven import ProvenPrompt, Trial, fitting
+from crito.memory.recalled import Advice, Offer, Recalled, taken_up
 from crito.memory.signature import Signature, signature_of
+from crito.prompt import Prompt
 from crito.records import Candidate, child
 from crito.result import NOT_TAKEN_UP, LessonUse
+from crito.task import Task, example_id
 from crito.tools.duplicates import Tried
 from crito.tools.guards import screen
 from crito.tools.redaction import redacted
@@ -49,10 +53,11 @@ async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
         recalled = Recalled(
             recipes=tuple(Advice.of(*found) for found in recipes),
             directions=tuple(Advice.of(*found) for found in directions),
-            prompts=await _proven(deps, await deps.lessons.read(ProvenPrompt), signature),
+            prompts=await _proven(deps, deps.lessons, signature),
             operators=priors(await deps.lessons.read(OperatorUse), signature, model),
         )
-        told = [f"{advice.lesson}: {advice.text}" for advice in (*recalled.recipes, *recalled.directions)]
+        told = [f"run {offer.run}: its best prompt" for offer in recalled.prompts]
+        told += [f"{advice.lesson}: {advice.text}" for advice in (*recalled.recipes, *recalled.directions)]
         span.set_attribute("crito.lessons", told)
     return {"recalled": recalled.model_dump(mode="json")}
 
@@ -69,37 +74,69 @@ async def _near(deps: Deps, known: Sequence[Lesson]) -> NDArray[np.float64] | No
         return None
 
 
-async def _proven(deps: Deps, known: Sequence[ProvenPrompt], signature: Signature) -> tuple[str, ...]:
-    """Proven prompts of near tasks as candidates; only what passes every guard."""
+async def _proven(deps: Deps, store: LessonStore, signature: Signature) -> tuple[Offer, ...]:
+    """Proven prompts of near tasks as candidates, as far as they pass every guard; what is held out is not shown."""
     seed = deps.archive.candidate(deps.seed)
     made: list[Candidate] = []
-    for proven, _ in fitting(known, deps.task, signature, count=_PROMPTS):
-        patch = seed.main.diff(proven.prompt).model_copy(update={"rationale": f"the best prompt of run {proven.run}"})
+    offers: list[Offer] = []
+    known, trials = await store.read(ProvenPrompt), await store.read(Trial)
+    for proven, _ in fitting(known, trials, deps.task, signature, count=_PROMPTS):
+        prompt = _without_held_out(proven.prompt, deps.task)
+        patch = seed.main.diff(prompt).model_copy(update={"rationale": f"the best prompt of run {proven.run}"})
         try:
             candidate = child(seed, patch, operator="recall", round_number=0)
         except PatchRejected:
             continue
         if screen(candidate, seed, deps.task, Tried(made), deps.prompt_tokens) is None:
             made.append(candidate)
+            offers.append(Offer(candidate=candidate.id, run=proven.run, gain=proven.gain))
     await deps.archive.add(*made)
-    return tuple(candidate.id for candidate in made)
+    return tuple(offers)
+
+
+def _without_held_out(prompt: Prompt, task: Task) -> Prompt:
+    held_out = {example.id for example in (*task.splits.val, *task.splits.test)}
+    kept = [demo for demo in prompt.demos if held_out.isdisjoint({demo.example_id, example_id(demo.inputs)})]
+    return prompt.model_copy(update={"demos": tuple(kept)})
 
 
 def uses(deps: Deps, recalled: Recalled) -> tuple[LessonUse, ...]:
-    """What came of each lesson that a run took along."""
-    attempts = deps.attempts.all()
-    tried = {attempt.hypothesis.partition(":")[0]: attempt for attempt in attempts}
-    by_agents = [attempt for attempt in attempts if attempt.author != "code"]
-    return (
-        *(_use(advice, tried.get(f"lesson {advice.lesson}"), "not tried") for advice in recalled.recipes),
-        *(_use(advice, taken_up(advice, by_agents), NOT_TAKEN_UP) for advice in recalled.directions),
+    """What came of each lesson and prompt that a run took along.
+
+    Gains of both runs are measured beside the same: those of recipes and prompts beside the seed, those of directions
+    beside the prompt that they changed.
+    """
+    attempts = {attempt.candidate: attempt for attempt in deps.attempts.all()}
+    by_agents = [attempt for attempt in attempts.values() if attempt.author != "code"]
+    found = []
+    for offer in recalled.prompts:
+        told = LessonUse(lesson=offer.run, text=f"the best prompt of run {offer.run}", before=offer.gain)
+        found.append(_came_of(deps, told, attempts.get(offer.candidate), deps.seed))
+    for advice in recalled.recipes:
+        told = LessonUse(lesson=advice.lesson, text=advice.text, before=advice.gain)
+        found.append(_came_of(deps, told, _follower(deps, advice, attempts), deps.seed))
+    for advice in recalled.directions:
+        told = LessonUse(lesson=advice.lesson, text=advice.text, before=advice.gain, outcome=NOT_TAKEN_UP)
+        attempt = taken_up(advice, by_agents)
+        found.append(_came_of(deps, told, attempt, attempt.parent if attempt else None))
+    return tuple(found)
+
+
+def _follower(deps: Deps, advice: Advice, attempts: Mapping[str, Attempt]) -> Attempt | None:
+    """The attempt at a recipe: who was made of it or, as it was there already, whoever is put together like that."""
+    made = (a for a in attempts.values() if a.hypothesis.partition(":")[0] == f"lesson {advice.lesson}")
+    seed = deps.archive.candidate(deps.seed).main
+    like = (
+        a for c, a in attempts.items() if recipe_of(deps.archive.candidate(c).main, seed, deps.task) == advice.recipe
     )
+    return next(made, None) or max(like, key=lambda attempt: attempt.n, default=None)
 
 
-def _use(advice: Advice, attempt: Attempt | None, otherwise: str) -> LessonUse:
-    use = LessonUse(lesson=advice.lesson, text=advice.text, expected=advice.expected, outcome=otherwise)
+def _came_of(deps: Deps, use: LessonUse, attempt: Attempt | None, beside: str | None) -> LessonUse:
     if attempt is None:
         return use
     words = attempt.fate.replace("_", " ")
     outcome = f"{words}: {attempt.reason}" if attempt.reason else words
-    return use.model_copy(update={"outcome": outcome, "gain": attempt.gain, "n": attempt.n})
+    differences = deps.archive.differences(attempt.candidate, beside, deps.val) if beside else []
+    gain = sum(differences) / len(differences) if differences else None
+    return use.model_copy(update={"outcome": outcome, "gain": gain, "n": len(differences)})

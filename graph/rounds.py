@@ -19,6 +19,7 @@ from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.preset import MERGE, Stage
 from crito.graph.racing import contenders_for, race
 from crito.graph.state import RunState
+from crito.memory.attempts import Fate
 from crito.memory.recalled import Recalled
 from crito.memory.selection import draw
 from crito.records import Brief, Candidate, Plan, PlanAuthor, Step
@@ -40,7 +41,7 @@ class WorkerState(TypedDict):
     """What one proposing worker is sent: its step with its index, and how many candidates it may make.
 
     ``count`` is what the round's calls reach for; ``most``, where the stage sets it, is never exceeded. ``recalled`` is
-    what the run took along from earlier ones.
+    what the run took along from earlier ones, as far as this round is told of it.
     """
 
     step: dict[str, object]
@@ -67,6 +68,7 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
         chosen = Plan(round=number, steps=tuple(step.model_copy(update={"share": share}) for step in steps))
         span.set_attribute("crito.steps", [f"{s.author}: {s.operator} {s.reason}".strip() for s in chosen.steps])
     ask, most = _heard(state), stage.count
+    recalled = Recalled.model_validate(state["recalled"]).told(number, deps.attempts.all()).model_dump(mode="json")
     update: RunState = {
         "plan": chosen.model_dump(mode="json"),
         "proposals": None,  # type: ignore[typeddict-item]  # None empties it
@@ -83,7 +85,7 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
                 count=count,
                 round=number,
                 ask=ask,
-                recalled=state["recalled"],
+                recalled=recalled,
             ),
         )
         for index, step in enumerate(chosen.steps)
@@ -156,7 +158,7 @@ async def repair(state: RunState, runtime: Runtime[Deps]) -> RunState:
     with deps.tracer.span("execute_tool", "repair", round=state["round"]):
         reasons = await together(_unrepaired(deps, deps.archive.candidate(c)) for c in state["alive"])
     found = dict(zip(state["alive"], reasons, strict=True))
-    failed = {c: ("no_repair", reason) for c, reason in found.items() if reason is not None}
+    failed = {c: reason for c, reason in found.items() if reason is not None}
     return {
         "rejected": {**state["rejected"], **failed},
         "alive": [c for c in state["alive"] if c not in failed],
@@ -170,7 +172,7 @@ async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
     schedule = deps.preset.schedule_of(deps.preset.stages[state["stage"]])
     room = contenders_for(state["calls"], len(deps.val), deps.preset.block, schedule)
     entered, waiting = state["alive"][:room], state["alive"][room:]
-    rejected = {**state["rejected"], **dict.fromkeys(waiting, ("eliminated", "the round's calls do not reach for it"))}
+    rejected = {**state["rejected"], **dict.fromkeys(waiting, ("untried", "the round's calls do not reach for it"))}
     contenders = [deps.archive.candidate(c) for c in entered]
     with deps.tracer.span("execute_tool", "race", round=state["round"], contenders=len(contenders)) as span:
         try:
@@ -187,7 +189,7 @@ async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
                 rng=deps.rng(5, state["round"]),
             )
         except BudgetExhausted as error:
-            out = dict.fromkeys(entered, ("eliminated", f"the race was not finished: {error}"))
+            out = dict.fromkeys(entered, ("untried", f"the race was not finished: {error}"))
             return {"alive": [], "rejected": {**rejected, **out}}
         span.set_attribute("crito.finished", list(standing.finished))
     dropped = {c: ("eliminated", reason) for c, reason in standing.dropped.items()}
@@ -266,7 +268,7 @@ def _heard(state: RunState) -> bool:
     return state.get("unheard", 0) < _DEAF
 
 
-async def _unrepaired(deps: Deps, candidate: Candidate) -> str | None:
+async def _unrepaired(deps: Deps, candidate: Candidate) -> tuple[Fate, str] | None:
     train = {e.id: e for e in deps.task.splits.train}
     shown = demonstrations.shown_ids(candidate)
     mends = [train[i] for i in candidate.mends if i not in shown]
@@ -276,13 +278,14 @@ async def _unrepaired(deps: Deps, candidate: Candidate) -> str | None:
     try:
         await deps.evaluator.evaluate(candidate, [*mends, *keeps])
     except BudgetExhausted as error:
-        return f"it was not tried: {error}"
+        return "untried", f"the cited cases were not all asked: {error}"
     parent = candidate.parents[0]
     before = {e.id: o for e in [*mends, *keeps] if (o := deps.archive.outcome(parent, e.id))}
     after = {e.id: o for e in [*mends, *keeps] if (o := deps.archive.outcome(candidate.id, e.id))}
     change = flips(before, after)
     if not change.fixed:
-        return f"mends none of the {len(mends)} cited failures"
+        return "no_repair", f"mends none of the {len(mends)} cited failures"
     if len(change.broken) >= len(change.fixed):
-        return f"mends {len(change.fixed)} of the {len(mends)} cited failures, breaks {len(change.broken)} right cases"
+        mended, broken = len(change.fixed), len(change.broken)
+        return "no_repair", f"mends {mended} of the {len(mends)} cited failures, breaks {broken} right cases"
     return None

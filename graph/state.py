@@ -34,7 +34,7 @@ class RunState(TypedDict, total=False):
         proposals: What was proposed in this round: the index of its step, by candidate.
         proposing: What proposing took, in tokens of evidence and agents: by the index of the step.
         rejected: Why candidates fell out of this round, by id: (fate, reason).
-        seen: Every id proposed in earlier rounds.
+        seen: Every id of earlier rounds but those that the calls did not reach for, which may come again.
         pool: Ids of the candidates that may become parents, the seed first.
         incumbent: Id of the best candidate so far.
         alive: Ids that are still in this round: screened, then repaired, then through the race.

@@ -12,7 +12,7 @@ from crito.records import FailureLabel
 from crito.tools.database import Database
 from crito.tools.database import attempts as attempts_table
 
-Fate = Literal["screened", "no_repair", "eliminated", "not_better", "accepted"]
+Fate = Literal["screened", "no_repair", "untried", "eliminated", "not_better", "accepted"]
 _LABELS = get_args(FailureLabel)
 _TOLD = 200
 """Characters of a hypothesis, and of a reason, that agents are told."""
@@ -24,7 +24,8 @@ class Attempt(BaseModel):
     Attributes:
         sections: Parts of the prompt that its patch edited, such as ``rules`` or ``demos``.
         fate: ``screened`` by a guard, ``no_repair`` (it mended no more cited failures than it broke successes),
-            ``eliminated`` in the race, ``not_better`` after the full race, ``accepted``.
+            ``untried`` (the calls did not reach for it, so that it may come again), ``eliminated`` in the race,
+            ``not_better`` after the full race, ``accepted``.
         reason: Why, in words.
         gain: Mean paired difference against the incumbent on the ``n`` examples that both answered.
         incumbent: Whether it became the incumbent; of several that are accepted in a round one does.
@@ -84,6 +85,8 @@ class Attempts:
     def relevant(self, before: int, *, line: Collection[str], labels: Collection[str]) -> tuple[Attempt, ...]:
         """What was tried on a line of candidates or against the same failures, the most telling first.
 
+        What was never raced is left out: it says nothing, and may be proposed again.
+
         Measured effects tell most, gains and losses alike, the largest first; of equals the latest.
 
         Args:
@@ -91,7 +94,8 @@ class Attempts:
             line: Ids of the parent and of its ancestors.
             labels: Labels of the failures that are looked at.
         """
-        found = (a for a in self.all() if a.round < before and a.hypothesis and (a.parent in line or a.label in labels))
+        told = (a for a in self.all() if a.round < before and a.hypothesis and a.fate != "untried")
+        found = (a for a in told if a.parent in line or a.label in labels)
         return tuple(sorted(found, key=lambda a: (a.gain is None, -abs(a.gain or 0.0), -a.round, a.candidate)))
 
     def incumbents(self, before: int) -> tuple[Attempt, ...]:

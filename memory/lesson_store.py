@@ -16,13 +16,18 @@ from pydantic import ValidationError
 from crito.errors import BadInput
 from crito.memory.lessons import Observation
 from crito.memory.operator_use import OperatorUse
-from crito.memory.proven import ProvenPrompt
+from crito.memory.proven import ProvenPrompt, Trial
 from crito.tools.redaction import redacted
 
 VERSION = 2
 """Of the records; a store with another one is not read."""
 _ROOT = "crito"
-_FOLDERS: dict[type, str] = {Observation: "observations", OperatorUse: "operators", ProvenPrompt: "prompts"}
+_FOLDERS: dict[type, str] = {
+    Observation: "observations",
+    OperatorUse: "operators",
+    ProvenPrompt: "prompts",
+    Trial: "trials",
+}
 _VECTORS = "vectors"
 _BATCH = 1_000
 """Records of one page, and of one transaction: SQLite takes no more than 32,766 values at once."""
@@ -30,7 +35,8 @@ _TRIES, _PAUSE = 40, 0.05
 _RACED = ("store_migrations", "duplicate column")
 """In the errors of a set-up that another process was faster with."""
 _CURE = "move it away, or go on without it: --no-memory, or from Python no store"
-_Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt)
+Record = Observation | OperatorUse | ProvenPrompt | Trial
+_Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt, Trial)
 
 
 class LessonStore:
@@ -81,7 +87,7 @@ class LessonStore:
         """
         self._checked = {kind: await self.read(kind) for kind in _FOLDERS}
 
-    async def write(self, *records: Observation | OperatorUse | ProvenPrompt) -> None:
+    async def write(self, *records: Record) -> None:
         """Add records, up to a thousand in one transaction; one with the key of another takes its place."""
         self._checked.clear()
         await self._put(
@@ -115,7 +121,7 @@ class LessonStore:
         items = [item for kind in _FOLDERS for item in await self._items(self._folder(kind))]
         vectors = await self._items((*self._root, _VECTORS), below=True)
         self._checked.clear()
-        gone = [item for item in items if run is None or item.value.get("run") == run]
+        gone = [item for item in items if run is None or run in (item.value.get("run"), item.value.get("origin"))]
         left = {item.key.rpartition(".")[2] for item in items if run not in (None, item.value.get("run"))}
         orphans = [vector for vector in vectors if vector.key not in left]
         await self._put([PutOp(item.namespace, item.key, None) for item in (*gone, *orphans)])

@@ -19,20 +19,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crito.memory.bm25 import Bm25
+from crito.memory.confidence import DOUBT, MOST, OTHER_MODEL, REFUTED, lasting
 from crito.memory.recipe import Recipe
 from crito.memory.signature import ALIKE, Name, OneLine, Signature, Signatures, TargetName
 from crito.tools.redaction import public_name
 
-_DOUBT = 16.0
-"""Examples' worth of doubt: the gain of a lesson is pulled towards none."""
-_OTHER_MODEL = 0.5
-"""What a run with another model counts."""
-_HALF_LIFE = 90 * 86_400.0
-"""Seconds after which a run that was not confirmed since counts half."""
-_MOST = 100
-"""Examples that one run counts at most, so that a few runs can refute any claim."""
-_REFUTED = 2
-"""Runs of like tasks without a gain from which a lesson that had fewer with one promises nothing."""
 _Id = Annotated[Name, Field(min_length=1)]
 
 
@@ -214,13 +205,12 @@ class Recollection:
             model: Of the task at hand.
             now: Seconds since 1970.
         """
-        age = np.abs(now - self._seen)
-        known = np.where(self._model == public_name(model), 1.0, _OTHER_MODEL)
+        known = np.where(self._model == public_name(model), 1.0, OTHER_MODEL)
         alike = self._signatures.likeness(signature)
-        weights = np.minimum(self._n, _MOST) * alike**2 * known * 0.5 ** (age / _HALF_LIFE)
-        found = self._summed(weights * self._gain) / (self._summed(weights) + _DOUBT)
+        weights = np.minimum(self._n, MOST) * alike**2 * known * lasting(self._seen, now)
+        found = self._summed(weights * self._gain) / (self._summed(weights) + DOUBT)
         won, lost = (self._summed((alike >= ALIKE) & side) for side in (self._gain > 0, self._gain <= 0))
-        return np.where((lost >= _REFUTED) & (lost > won), np.minimum(found, 0.0), found)
+        return np.where((lost >= REFUTED) & (lost > won), np.minimum(found, 0.0), found)
 
     def _summed(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
         """The sum over each lesson's runs."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
 
+from crito.memory.confidence import OTHER_MODEL, lasting
 from crito.memory.signature import Signature, Signatures, TargetName
 from crito.tools.redaction import public_name
 from crito.tools.stats import BetaArm
 
 _MOST = 6.0
 """Steps' worth that earlier runs may weigh, so that this one can overrule them."""
-_OTHER_MODEL = 0.5
 
 
 class OperatorUse(BaseModel):
@@ -39,20 +41,27 @@ class OperatorUse(BaseModel):
         return self.run
 
 
-def priors(uses: Sequence[OperatorUse], signature: Signature, model: str) -> dict[str, BetaArm]:
+def priors(
+    uses: Sequence[OperatorUse], signature: Signature, model: str, *, now: float | None = None
+) -> dict[str, BetaArm]:
     """What is to be added to each operator's prior on a task: (earned, not earned).
 
-    Runs weigh by the square of the tasks' likeness, and half with another model; no operator gets more than 6 steps.
+    Runs weigh by the square of the tasks' likeness, half with another model, and less the older they are; no operator
+    gets more than 6 steps.
 
     Args:
         uses: Of earlier runs.
         signature: Of the task at hand.
         model: Of the task at hand.
+        now: Seconds since 1970; the clock's by default.
     """
-    alike = Signatures([use.signature for use in uses]).likeness(signature) if uses else ()
+    if not uses:
+        return {}
+    alike = Signatures([use.signature for use in uses]).likeness(signature)
+    lasts = lasting(np.array([use.seen for use in uses]), time.time() if now is None else now)
     found: dict[str, BetaArm] = {}
-    for use, likeness in zip(uses, alike, strict=True):
-        weight = float(likeness) ** 2 * (1.0 if use.model == public_name(model) else _OTHER_MODEL)
+    for use, share in zip(uses, alike**2 * lasts, strict=True):
+        weight = float(share) * (1.0 if use.model == public_name(model) else OTHER_MODEL)
         for name, (won, lost) in use.arms.items():
             before = found.get(name, (0.0, 0.0))
             found[name] = (before[0] + weight * won, before[1] + weight * lost)

@@ -12,6 +12,10 @@ from crito.memory.lessons import Lesson
 from crito.memory.recipe import Recipe
 from crito.tools.stats import BetaArm
 
+_AND = "; "
+"""Between the directions of an attempt that follows several; one direction may have it too."""
+_TOLD = 3
+"""Directions that the critic is told of in one round."""
 _SAME = 0.7
 """Share of the words of a direction and a hypothesis that both have, from which the one is taken for the other."""
 
@@ -58,21 +62,42 @@ class Advice(BaseModel):
         )
 
 
+class Offer(BaseModel):
+    """The best prompt of an earlier run as a candidate of this one, with the gain that its own run measured."""
+
+    model_config = ConfigDict(frozen=True)
+    candidate: str
+    run: str
+    gain: float
+
+
 class Recalled(BaseModel):
     """Everything that a run takes along.
 
     Attributes:
         recipes: Ways to put a prompt together, the most promising first; each is tried and must win.
         directions: Ways to change what a prompt says, for the critic.
-        prompts: Ids of candidates made of proven prompts, where the user had them kept.
+        prompts: Candidates made of proven prompts, where the user had them kept.
         operators: What earlier runs add to each operator's prior, (earned, not earned).
     """
 
     model_config = ConfigDict(frozen=True)
     recipes: tuple[Advice, ...] = ()
     directions: tuple[Advice, ...] = ()
-    prompts: tuple[str, ...] = ()
+    prompts: tuple[Offer, ...] = ()
     operators: dict[str, BetaArm] = {}
+
+    def told(self, number: int, attempts: Sequence[Attempt]) -> Recalled:
+        """What the workers of a round are told: of the directions a few, in turn, that no agent has taken up before.
+
+        Args:
+            number: The round; the search's first is round 1.
+            attempts: What was tried in the run.
+        """
+        before = [a for a in attempts if a.round < number and a.author != "code" and a.fate != "untried"]
+        left = [advice for advice in self.directions if taken_up(advice, before) is None]
+        turn = _TOLD * max(0, number - 1) % max(1, len(left))
+        return self.model_copy(update={"directions": (*left[turn:], *left[:turn])[:_TOLD]})
 
 
 def taken_up(advice: Advice, attempts: Sequence[Attempt]) -> Attempt | None:
@@ -83,7 +108,9 @@ def taken_up(advice: Advice, attempts: Sequence[Attempt]) -> Attempt | None:
 
 
 def _likeness(direction: str, attempt: Attempt) -> float:
-    """The largest share of common words with one of the directions that an attempt followed."""
+    """The largest share of common words with one of the directions that an attempt followed, which may be several."""
     wanted = set(words_of(direction))
-    followed = attempt.hypothesis.removeprefix(f"{attempt.label}: ").split("; ")
-    return max(len(wanted & said) / max(1, len(wanted | said)) for said in (set(words_of(part)) for part in followed))
+    followed = attempt.hypothesis.removeprefix(f"{attempt.label}: ").split(_AND)
+    length = min(len(followed), direction.count(_AND) + 1)
+    parts = (_AND.join(followed[at : at + length]) for at in range(len(followed) - length + 1))
+    return max(len(wanted & said) / max(1, len(wanted | said)) for said in (set(words_of(part)) for part in parts))

@@ -20,7 +20,6 @@ from crito.graph.operators.merge import three_way
 from crito.memory.attempts import Attempt
 from crito.memory.clusters import Cluster, Moment, followed
 from crito.memory.lineage import chain, lineage
-from crito.memory.recalled import Advice, taken_up
 from crito.patch import Edit, Patch
 from crito.prompt import Demo
 from crito.records import Candidate, Critique, FailureLabel, Hypothesis, Outcome, child
@@ -32,8 +31,6 @@ _SHOWN = 3
 _BATCH = 6
 _TRIED = 24
 """Training examples run at most to find them."""
-_ADVISED = 3
-"""Directions of earlier runs that the critic is told of at once."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +136,6 @@ def _failures(deps: Deps, round_number: int) -> tuple[Cluster, ...]:
     return followed(moments, deps.task)[-1]
 
 
-def _advice(deps: Deps, assignment: Assignment) -> list[Advice]:
-    """Directions of earlier runs that no agent of this one has taken up before this round, a few each round in turn."""
-    before = [a for a in deps.attempts.all() if a.round < assignment.round and a.author != "code"]
-    left = [a for a in assignment.recalled.directions if taken_up(a, before) is None]
-    turn = _ADVISED * max(0, assignment.round - 1) % max(1, len(left))
-    return [*left[turn:], *left[:turn]][:_ADVISED]
-
-
 async def criticized(
     deps: Deps, assignment: Assignment, evidence: Evidence, tried: Sequence[Attempt] = ()
 ) -> Critique | None:
@@ -168,7 +157,7 @@ async def criticized(
                 labels=labels,
                 tried=tried,
                 clusters=known,
-                advice=_advice(deps, assignment),
+                advice=assignment.recalled.directions,
                 focus=assignment.focus,
             )
         except (ReplyUnusable, CallFailed) as error:

@@ -21,10 +21,11 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     baselines = [*null(seed), *strategy.chain_of_thought(seed, deps.task)][: assignment.count]
     room = assignment.count - len(baselines)
     demos = await demonstrations.harvest(deps, seed) if room and deps.preset.demos else []
-    advised = recall.advised(deps, seed, assignment.recalled, demos)[: room // 2]
-    drawn = spread.around(deps, seed, demos, room)
-    known = {candidate.id for candidate in advised}
-    others = [candidate for candidate in drawn if candidate.id not in known]
+    known = {candidate.id for candidate in baselines}
+    new = [c for c in recall.advised(deps, seed, assignment.recalled, demos) if c.id not in known]
+    advised = new[: room // 2]
+    known |= {candidate.id for candidate in advised}
+    others = [candidate for candidate in spread.around(deps, seed, demos, room) if candidate.id not in known]
     return [*baselines, *advised, *others[: room - len(advised)]]
 
 

@@ -27,6 +27,6 @@ def advised(deps: Deps, seed: Candidate, recalled: Recalled, demos: Sequence[Dem
         chosen = demonstrations.sample(demos, deps.task, deps.rng(22, at), size=recipe.demos) if demos else []
         patch = followed(recipe, seed.main, deps.task, chosen)
         patches.append(patch.model_copy(update={"rationale": f"lesson {advice.lesson}: {advice.text}"}))
-    proven = {name: deps.archive.candidate(name) for name in recalled.prompts}
+    proven = {offer.candidate: deps.archive.candidate(offer.candidate) for offer in recalled.prompts}
     made = offspring([seed], patches, operator="recall", round_number=0, author="code")
     return [*proven.values(), *(candidate for candidate in made if candidate.id not in proven)]

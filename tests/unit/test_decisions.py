@@ -289,6 +289,17 @@ async def test_the_best_of_the_accepted_becomes_the_incumbent(tmp_path: Path) ->
     assert [attempt.candidate for attempt in led] == [best.id]
 
 
+async def test_what_the_calls_did_not_reach_for_may_come_again(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        found = [await raced(deps, f"{fate}.", 0.25) for fate in ("untried", "eliminated")]
+        rejected = {c.id: (fate, "why") for c, fate in zip(found, ("untried", "eliminated"), strict=True)}
+        proposals = dict.fromkeys(rejected, 0)
+        update = await remember(
+            await state_of(deps, STEPS[0], proposals=proposals, alive=[], rejected=rejected), Runtime(context=deps)
+        )
+    assert update["seen"] == [deps.seed, found[1].id]
+
+
 async def test_equal_is_not_better(tmp_path: Path) -> None:
     async with make_deps(tmp_path) as deps:
         equal = await raced(deps, "Equal.", 0.5)

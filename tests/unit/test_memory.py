@@ -157,6 +157,12 @@ async def test_the_last_word_on_a_candidate_counts(database: Database) -> None:
     assert [a.fate for a in Attempts(database, "r").all()] == ["accepted"]
 
 
+async def test_what_was_never_raced_is_not_told_as_tried(database: Database) -> None:
+    attempts = Attempts(database, "r")
+    await attempts.record(attempt("a", 1, fate="untried"), attempt("b", 1, fate="eliminated"))
+    assert [a.candidate for a in attempts.relevant(2, line=["s"], labels=())] == ["b"]
+
+
 async def test_attempts_read_from_the_database_are_the_same(database: Database) -> None:
     attempts = Attempts(database, "r")
     await attempts.record(*(attempt(name, number) for name, number in [("z", 1), ("b", 2), ("a", 1), ("c", 0)]))

@@ -11,26 +11,28 @@ def use(run: str, won: float, lost: float, **fields: object) -> OperatorUse:
 
 
 def test_steps_of_like_runs_add_up() -> None:
-    assert priors([use("a", 1.0, 0.5), use("b", 0.5, 1.0)], TASK, "m")["restyle"] == pytest.approx((1.5, 1.5))
+    assert priors([use("a", 1.0, 0.5), use("b", 0.5, 1.0)], TASK, "m", now=1.0)["restyle"] == pytest.approx((1.5, 1.5))
 
 
 def test_they_never_weigh_more_than_six_steps() -> None:
-    won, lost = priors([use(str(n), 3.0, 1.0) for n in range(20)], TASK, "m")["restyle"]
+    won, lost = priors([use(str(n), 3.0, 1.0) for n in range(20)], TASK, "m", now=1.0)["restyle"]
     assert (won, lost) == pytest.approx((4.5, 1.5))
 
 
 def test_other_models_and_other_tasks_weigh_less() -> None:
-    assert priors([use("a", 2.0, 2.0)], TASK, "other")["restyle"] == pytest.approx((1.0, 1.0))
-    assert sum(priors([use("a", 2.0, 2.0, signature=OTHER)], TASK, "m")["restyle"]) < 0.3
+    assert priors([use("a", 2.0, 2.0)], TASK, "other", now=1.0)["restyle"] == pytest.approx((1.0, 1.0))
+    assert sum(priors([use("a", 2.0, 2.0, signature=OTHER)], TASK, "m", now=1.0)["restyle"]) < 0.3
 
 
 def test_a_model_is_known_whatever_key_its_address_holds() -> None:
     seen = use("a", 1.0, 0.5, model="endpoint/http://me:old@host/v1#m")
-    assert priors([seen], TASK, "endpoint/http://me:new@host/v1#m") == priors([use("a", 1.0, 0.5)], TASK, "m")
+    assert priors([seen], TASK, "endpoint/http://me:new@host/v1#m", now=1.0) == priors(
+        [use("a", 1.0, 0.5)], TASK, "m", now=1.0
+    )
 
 
 def test_nothing_is_known_without_earlier_runs() -> None:
-    assert priors([], TASK, "m") == {}
+    assert priors([], TASK, "m", now=1.0) == {}
 
 
 def test_what_they_know_is_added_to_the_priors_of_operators_that_there_are() -> None:
@@ -43,3 +45,8 @@ def test_what_they_know_is_added_to_the_priors_of_operators_that_there_are() -> 
 def test_what_cannot_have_been_earned_is_refused(arm: tuple[float, float]) -> None:
     with pytest.raises(ValidationError, match="arms"):
         use("a", *arm)
+
+
+def test_what_they_know_fades() -> None:
+    old = priors([use("a", 2.0, 2.0)], TASK, "m", now=1.0 + 90 * 86_400)
+    assert old["restyle"] == pytest.approx((1.0, 1.0))

@@ -34,7 +34,7 @@ async def test_who_the_calls_do_not_reach_for_does_not_race(tmp_path: Path) -> N
         update = await raced(deps, *alive, calls=12)
         assert deps.ledger.meter.spent.calls == 12
     assert update["alive"] == [first]
-    assert update["rejected"] == {second: ("eliminated", "the round's calls do not reach for it")}
+    assert update["rejected"] == {second: ("untried", "the round's calls do not reach for it")}
 
 
 async def test_a_race_that_was_paid_before_a_crash_ends_as_it_would_have(tmp_path: Path) -> None:

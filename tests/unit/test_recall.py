@@ -4,41 +4,45 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import pytest
+from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore, Op, PutOp, SearchItem
 from langgraph.store.memory import InMemoryStore
 
 from crito.api import aoptimize, optimize, resume
 from crito.errors import BadInput, Interrupted
+from crito.graph.operators import opening
+from crito.graph.operators.assignment import Assignment
 from crito.graph.preset import Preset
-from crito.graph.recall import uses
+from crito.graph.recall import recall, uses
 from crito.graph.run import Run
 from crito.graph.wiring import silent
 from crito.memory.attempts import Attempt
 from crito.memory.lesson_store import LessonStore, opened
 from crito.memory.lessons import Observation, lessons
 from crito.memory.operator_use import OperatorUse
-from crito.memory.proven import ProvenPrompt
+from crito.memory.proven import ProvenPrompt, Trial
 from crito.memory.recalled import Advice, Recalled
 from crito.memory.recipe import LayoutChange, Recipe
-from crito.memory.signature import Signature
-from crito.prompt import Style
+from crito.memory.signature import Signature, signature_of
+from crito.prompt import Demo, Style
 from crito.protocols import ModelReply, ModelRequest
 from crito.result import Result
 from crito.task import Budget
 from crito.tools.database import Database
 from crito.tools.scripted_model import ScriptedModel
-from tests.builders import make_deps, rows_of
+from tests.builders import SEED, make_deps, make_outcome, rows_of
 from tests.stub_provider import Fault, StubProvider
 from tests.toy_run import DESCRIPTION, LABELS, RULE, agents, finished, rows, target, toy_model
 from tests.unit.test_lessons import observed
 
 SIGNATURE = Signature(kind="classification", metric="label", labels=2, input_words=5.0, language="en")
 STYLES: tuple[Style, ...] = ("json", "xml", "markdown")
-_Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt)
+_Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt, Trial)
 
 
 def kept(folder: Path, kind: type[_Record]) -> list[_Record]:
@@ -131,7 +135,7 @@ def test_the_next_run_tries_what_helped_and_says_so(tmp_path: Path) -> None:
     second = finished(tmp_path / "crito.db", memory="project", seed=1)
     tried = [use for use in second.lessons if use.gain is not None]
     assert tried
-    assert all(use.expected > 0 and use.n > 0 for use in tried)
+    assert all(use.before > 0 and use.n > 0 for use in tried)
     known = {lesson.id for lesson in lessons(kept(tmp_path, Observation))}
     assert {use.lesson for use in second.lessons} <= known
     assert second.as_json()["lessons"][0]["lesson"] == second.lessons[0].lesson
@@ -159,8 +163,26 @@ async def test_what_came_of_a_direction_is_what_came_of_an_agents_hypothesis_tha
             Attempt(candidate="b", **tried, **measured),
             Attempt(candidate="c", **{**tried, "hypothesis": "off_label: name the labels"}, fate="accepted"),
         )
+        await deps.archive.record(make_outcome(name, e, v) for name, v in (("s", 0.75), ("b", 0.5)) for e in deps.val)
         (use,) = uses(deps, Recalled(directions=(Advice.of(lesson, 0.1),)))
-    assert (use.outcome, use.gain) == (outcome, None if outcome == "not taken up" else -0.1)
+    assert (use.outcome, use.gain) == (outcome, None if outcome == "not taken up" else -0.25)  # beside its parent
+
+
+async def test_a_recipe_that_is_the_null_prompt_is_measured_as_that(tmp_path: Path) -> None:
+    bare = Recipe(instructions="none")
+    (lesson,) = lessons([observed(kind="recipe", label="", text=bare.text, recipe=bare)])
+    recalled = Recalled(recipes=(Advice.of(lesson, 0.1),))
+    async with make_deps(tmp_path) as deps:
+        seed = deps.archive.candidate(deps.seed)
+        found = await opening.propose(deps, Assignment(parents=(seed,), count=6, round=0, recalled=recalled))
+        assert [c.operator for c in found] == ["null", *["spread"] * 5]
+        await deps.archive.add(*found)
+        tried: dict[str, Any] = {"parent": seed.id, "round": 0, "operator": "null", "author": "code", "hypothesis": "h"}
+        await deps.attempts.record(Attempt(candidate=found[0].id, **tried, fate="eliminated", n=2))
+        for name, value in ((seed.id, 0.5), (found[0].id, 0.0)):
+            await deps.archive.record(make_outcome(name, e, value) for e in deps.val[:2])
+        (use,) = uses(deps, recalled)
+    assert (use.outcome, use.gain, use.n) == ("eliminated", -0.5, 2)
 
 
 def test_without_memory_nothing_is_read_or_written(tmp_path: Path) -> None:
@@ -179,6 +201,33 @@ def test_a_proven_prompt_is_kept_on_request_and_tried_as_a_further_seed(tmp_path
     second = finished(tmp_path / "crito.db", memory="project", seed=1)
     assert second.chain[1].operator == "recall"
     assert second.chain[1].hypothesis == f"the best prompt of run {first.run}"
+    use = second.lessons[0]
+    assert (use.lesson, use.text, use.before) == (first.run, f"the best prompt of run {first.run}", proven.gain)
+    (trial,) = kept(tmp_path, Trial)
+    assert (trial.run, trial.origin, trial.gain, trial.n) == (second.run, first.run, use.gain, use.n)
+
+
+def test_a_proven_prompt_that_wins_again_is_not_kept_twice(tmp_path: Path) -> None:
+    first = finished(tmp_path / "crito.db", memory="project", remember_prompts=True)
+    second = finished(tmp_path / "crito.db", memory="project", remember_prompts=True)
+    assert second.verdict.best == first.verdict.best
+    assert [p.run for p in kept(tmp_path, ProvenPrompt)] == [first.run]
+    assert [t.origin for t in kept(tmp_path, Trial)] == [first.run]
+
+
+async def test_demonstrations_that_a_task_holds_out_are_left_out_of_a_proven_prompt(tmp_path: Path) -> None:
+    store = LessonStore(InMemoryStore())
+    async with make_deps(tmp_path) as made:
+        deps = replace(made, lessons=store)
+        shown = [Demo(inputs=e.inputs, output="x") for e in (deps.task.splits.train[0], deps.val[0], deps.test[0])]
+        prompt = SEED.model_copy(update={"demos": tuple(shown)})
+        about = {"signature": await asyncio.to_thread(signature_of, deps.task), "model": "scripted", "labels": ()}
+        await store.write(
+            ProvenPrompt(run="r1", inputs=("input",), prompt=prompt, n=40, gain=0.5, seen=time.time(), **about)
+        )
+        update = await recall({}, Runtime(context=deps))
+        (offer,) = update["recalled"]["prompts"]
+        assert deps.archive.candidate(offer["candidate"]).main.demos == tuple(shown[:1])
 
 
 def test_a_hosts_store_takes_the_place_of_the_file(tmp_path: Path) -> None:
@@ -289,7 +338,7 @@ def test_bad_advice_must_win_like_any_other_and_does_not(tmp_path: Path) -> None
     honest = finished_in(tmp_path, InMemoryStore())
     misled = finished_in(tmp_path, host)
     assert {use.lesson for use in misled.lessons} == {claim.lesson for claim in claims}
-    assert all(use.expected > 0.7 and use.gain == 0.0 and use.outcome != "accepted" for use in misled.lessons)
+    assert all(use.before > 0.7 and use.gain == 0.0 and use.outcome != "accepted" for use in misled.lessons)
     assert misled.verdict.best_score >= honest.verdict.best_score - 0.1
     known = lessons(asyncio.run(LessonStore(host).read(Observation)))
     assert all(lesson.refuted == 1 for lesson in known if lesson.id in {claim.lesson for claim in claims})

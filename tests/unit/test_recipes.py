@@ -6,7 +6,7 @@ import pytest
 
 from crito.agents.edits import answer_only, cues
 from crito.agents.recipes import followed, recipe_of
-from crito.memory.proven import ProvenPrompt, fitting
+from crito.memory.proven import ProvenPrompt, Trial, fitting
 from crito.memory.recipe import LayoutChange, Recipe
 from crito.prompt import Demo, Layout, Prompt, Section
 from tests.builders import SEED, make_task
@@ -92,6 +92,32 @@ def test_only_prompts_of_near_tasks_with_the_same_fields_are_offered() -> None:
         proven("fields", inputs=("text",)),
         proven("labels", labels=("x", "y")),
     ]
-    found = fitting(known, TOY, TASK, count=5)
+    found = fitting(known, (), TOY, TASK, count=5, now=1.0)
     assert [p.run for p, _ in found] == ["better", "a"]
-    assert [p.run for p, _ in fitting(known, TOY, TASK, count=1)] == ["better"]
+    assert [p.run for p, _ in fitting(known, (), TOY, TASK, count=1, now=1.0)] == ["better"]
+
+
+def trial(gain: float, origin: str = "a", **fields: Any) -> Trial:
+    return Trial.model_validate({"run": "later", "origin": origin, "n": 40, "gain": gain, "seen": 1.0, **fields})
+
+
+def promised(*trials: Trial, now: float = 1.0) -> float | None:
+    """What prompt a of gain .3 on 40 examples promises after these trials; None where it is not offered."""
+    found = fitting([proven("a")], trials, TOY, TASK, count=1, now=now)
+    return found[0][1] if found else None
+
+
+def test_a_proven_prompt_promises_what_all_runs_measured_of_it() -> None:
+    assert promised() == pytest.approx(0.3 * 40 / (40 + 16))
+    assert promised(trial(0.1)) == pytest.approx((0.3 * 40 + 0.1 * 40) / (80 + 16))
+    assert promised(trial(0.9, origin="another")) == promised()
+
+
+def test_a_proven_prompt_that_lost_more_often_than_it_won_is_not_offered() -> None:
+    assert promised(trial(-0.1)) is not None
+    assert promised(trial(0.0), trial(-0.1, run="r")) is None
+    assert promised(trial(-0.9)) is None  # it promises no gain
+
+
+def test_a_proven_prompt_promises_less_the_older_it_is() -> None:
+    assert promised(now=90 * 86_400.0 + 1.0) == pytest.approx(0.3 * 20 / (20 + 16))

@@ -274,7 +274,7 @@ async def test_a_patch_must_mend_more_than_it_breaks(
         found = [make_outcome(candidate.id, e, v) for e, v in zip(cited, (*mended, *kept), strict=True)]
         failed = {"error": "bad_request: no"}
         await deps.archive.record(o if o.score else o.model_copy(update=failed) for o in found)
-        assert await _unrepaired(deps, candidate) == reason
+        assert await _unrepaired(deps, candidate) == (reason and ("no_repair", reason))
 
 
 @pytest.mark.parametrize("gate", [True, False])

@@ -1,0 +1,38 @@
+import pytest
+
+from crito.memory.attempts import Attempt
+from crito.memory.lessons import lessons
+from crito.memory.recalled import Advice, Recalled, taken_up
+from tests.unit.test_lessons import observed
+
+MANY = "name the sender; leave out greetings; one word is enough"
+
+
+def advice(text: str) -> Advice:
+    return Advice.of(lessons([observed(text=text)])[0], 0.1)
+
+
+def followed(hypothesis: str, **fields: object) -> Attempt:
+    given = {"candidate": "x", "parent": "s", "round": 1, "operator": "o", "author": "rewriter", "fate": "not_better"}
+    return Attempt.model_validate({**given, "hypothesis": f"wrong_content: {hypothesis}", **fields})
+
+
+@pytest.mark.parametrize("hypothesis", [MANY, f"list the labels; {MANY}", f"{MANY}; list the labels"])
+def test_a_direction_that_names_several_things_is_recognised(hypothesis: str) -> None:
+    assert taken_up(advice(MANY), [followed(hypothesis)]) is not None
+
+
+def test_a_part_of_a_direction_is_not_the_whole() -> None:
+    assert taken_up(advice(MANY), [followed("list the labels; name the sender")]) is None
+
+
+def test_a_direction_whose_candidate_was_never_raced_is_told_again() -> None:
+    known = Recalled(directions=(advice("name the sender"),))
+    assert known.told(2, [followed("name the sender")]).directions == ()
+    assert known.told(2, [followed("name the sender", fate="untried")]).directions == known.directions
+
+
+def test_a_round_is_told_a_few_directions_and_the_next_one_others() -> None:
+    known = Recalled(directions=tuple(advice(f"say {word}") for word in ("who", "what", "when", "where", "why")))
+    first, second = (known.told(number, ()).directions for number in (1, 2))
+    assert (first, second) == (known.directions[:3], (*known.directions[3:], known.directions[0]))
