@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ProviderFailure,
         ReplyUnusable,
     )
+    from crito.memory.lesson_store import LessonStore
     from crito.patch import Edit, Patch
     from crito.prompt import Demo, Layout, Prompt, Section
     from crito.protocols import Metric, Model, ModelReply, ModelRequest, Output, Target, Usage
@@ -44,6 +45,7 @@ __all__ = [
     "Example",
     "Interrupted",
     "Layout",
+    "LessonStore",
     "Metric",
     "Model",
     "ModelReply",
@@ -79,6 +81,7 @@ _HOMES = {
         *("BadInput", "BudgetExhausted", "CallFailed", "CritoError"),
         *("Interrupted", "PatchRejected", "ProviderFailure", "ReplyUnusable"),
     ),
+    "crito.memory.lesson_store": ("LessonStore",),
     "crito.patch": ("Edit", "Patch"),
     "crito.prompt": ("Demo", "Layout", "Prompt", "Section"),
     "crito.protocols": ("Metric", "Model", "ModelReply", "ModelRequest", "Output", "Target", "Usage"),

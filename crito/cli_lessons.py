@@ -1,9 +1,10 @@
-"""Commands for what earlier runs learned: ``crito lessons list | show | export | import | forget``."""
+"""Commands for what earlier runs learned: ``crito lessons list | show | operators | export | import | forget``."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -15,8 +16,9 @@ from crito.errors import BadInput
 from crito.place import DATABASE, lessons_of
 
 if TYPE_CHECKING:
-    from crito.memory.lesson_store import LessonStore
-    from crito.memory.lessons import Lesson, Observation
+    from crito.memory.lesson_store import LessonStore, Record
+    from crito.memory.lessons import Lesson
+    from crito.memory.proven import Proven
 
 _Made = TypeVar("_Made")
 Scope = Annotated[
@@ -31,6 +33,7 @@ def register(app: typer.Typer) -> None:
     )
     lessons.command("list")(list_lessons)
     lessons.command("show")(show)
+    lessons.command("operators")(operators)
     lessons.command("export")(export)
     lessons.command("import")(import_lessons)
     lessons.command("forget")(forget)
@@ -38,12 +41,13 @@ def register(app: typer.Typer) -> None:
 
 
 def list_lessons(*, memory: Scope = Memory.PROJECT, db: Db = DATABASE, as_json: AsJson = False) -> None:
-    """List the lessons, the latest first."""
-    found = list(reversed(_known(memory, db)))
+    """List the lessons and, where they were kept, the proven prompts, each the latest first."""
+    found = _in(memory, db, _known)
     if as_json:
-        _print_json([_as_json(lesson) for lesson in found])
+        _print_json([_as_json(known) for known in found])
         return
-    from crito.report import lessons_lines, print_lines, stdout
+    from crito.lesson_report import lessons_lines
+    from crito.report import print_lines, stdout
 
     print_lines(stdout(), lessons_lines(found))
 
@@ -55,35 +59,54 @@ def show(
     db: Db = DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Show a lesson with every effect that was measured."""
-    matching = [known for known in _known(memory, db) if known.id.startswith(lesson)]
+    """Show a lesson, or a proven prompt by the id of its run, with every effect that was measured."""
+    matching = [known for known in _in(memory, db, _known) if known.id.startswith(lesson)]
     if len(matching) != 1:
         what = "is not the beginning of any lesson" if not matching else f"fits {len(matching)} lessons"
         raise BadInput(f"lesson: {lesson!r} {what}; see: crito lessons list")
     if as_json:
-        _print_json({**_as_json(matching[0]), "observations": [o.model_dump() for o in matching[0].observations]})
+        _print_json({**_as_json(matching[0]), **_details(matching[0])})
         return
-    from crito.report import lesson_lines, print_lines, stdout
+    from crito.lesson_report import lesson_lines, proven_lines
+    from crito.memory.lessons import Lesson
+    from crito.report import print_lines, stdout
 
-    print_lines(stdout(), lesson_lines(matching[0]))
+    known = matching[0]
+    print_lines(stdout(), lesson_lines(known) if isinstance(known, Lesson) else proven_lines(known))
+
+
+def operators(*, memory: Scope = Memory.PROJECT, db: Db = DATABASE, as_json: AsJson = False) -> None:
+    """Show what the steps of each operator earned, which later runs begin their bandit with."""
+    from crito.memory.operator_use import OperatorUse
+
+    uses = _in(memory, db, lambda store: store.read(OperatorUse))
+    if as_json:
+        _print_json([use.model_dump(mode="json") for use in uses])
+        return
+    from crito.lesson_report import operators_lines
+    from crito.report import print_lines, stdout
+
+    print_lines(stdout(), operators_lines(uses))
 
 
 def export(
     *,
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="In place of stdout.")] = None,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", help="Proven prompts too, with the examples that they show.")
+    ] = False,
     memory: Scope = Memory.PROJECT,
     db: Db = DATABASE,
 ) -> None:
-    """Write every observation as one line of JSON, for ``crito lessons import`` elsewhere."""
+    """Write all records as lines of JSON, for ``crito lessons import`` elsewhere; proven prompts on request."""
+    from crito.memory.exchange import line_of
     from crito.prompt_files import check_folder, save
 
     if output is not None:
         check_folder(output)
-    lines = [observation.model_dump_json() for lesson in _known(memory, db) for observation in lesson.observations]
-    if output is None:
-        typer.echo("\n".join(lines))
-    else:
-        save(output, "".join(f"{line}\n" for line in lines))
+    records = _in(memory, db, lambda store: store.all(prompts=prompts))
+    text = "".join(f"{line_of(record)}\n" for record in records)
+    typer.echo(text, nl=False) if output is None else save(output, text)
 
 
 def import_lessons(
@@ -93,30 +116,47 @@ def import_lessons(
     db: Db = DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Add the observations of a file; all of them, or, if a line is malformed, none."""
+    """Add the records of a file; all of them, or, if a line is malformed, none. What is here is never changed."""
     given = _read(file)
-    _in(memory, db, lambda store: store.write(*given), make=True)
-    _print_json({"imported": len(given)}) if as_json else typer.echo(f"{len(given)} observations were added")
+    added = _in(memory, db, lambda store: store.add(*given), make=True)
+    if as_json:
+        _print_json(added._asdict())
+        return
+    left = f"; {added.differing} left out, as they differ from what is here" if added.differing else ""
+    typer.echo(f"{added.new} records were added, {added.known} were here already{left}")
 
 
 def forget(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or 'all'.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, the beginning of one, 'latest', or 'all'.")],
     *,
     memory: Scope = Memory.PROJECT,
     db: Db = DATABASE,
     as_json: AsJson = False,
 ) -> None:
     """Remove everything that a run left in memory, or all there is."""
-    gone = _in(memory, db, lambda store: store.forget(None if run == "all" else run))
-    if not gone and run != "all":
-        raise BadInput(f"run: the memory holds nothing of {run!r}; see the runs of: crito lessons list --json")
+    gone = _in(memory, db, lambda store: _forgotten(store, run))
     _print_json({"forgotten": gone}) if as_json else typer.echo(f"{gone} records were removed")
 
 
-def _known(memory: Memory, db: Path) -> list[Lesson]:
-    from crito.memory.lessons import Observation, lessons
+async def _forgotten(store: LessonStore, name: str) -> int:
+    if name == "all":
+        return await store.forget()
+    known = await store.runs()
+    meant = known[-1:] if name == "latest" else [run for run in known if name and run.startswith(name)]
+    exact = [run for run in meant if run == name] or meant
+    if len(exact) != 1:
+        what = f"may mean {', '.join(exact)}; give more of its id" if exact else "left nothing in this memory"
+        raise BadInput(f"run: {name!r} {what}; see the runs of: crito lessons list --json")
+    return await store.forget(exact[0])
 
-    return lessons(_in(memory, db, lambda store: store.read(Observation)))
+
+async def _known(store: LessonStore) -> list[Lesson | Proven]:
+    """All lessons and proven prompts, the latest of each first."""
+    from crito.memory.lessons import Observation, lessons
+    from crito.memory.proven import ProvenPrompt, Trial, proven
+
+    prompts = proven(await store.read(ProvenPrompt), await store.read(Trial))
+    return [*reversed(lessons(await store.read(Observation))), *reversed(prompts)]
 
 
 def _in(memory: Memory, db: Path, work: Callable[[LessonStore], Awaitable[_Made]], *, make: bool = False) -> _Made:
@@ -134,44 +174,42 @@ def _in(memory: Memory, db: Path, work: Callable[[LessonStore], Awaitable[_Made]
     return asyncio.run(inside())
 
 
-def _read(file: Path) -> list[Observation]:
-    from pydantic import ValidationError
-
-    from crito.memory.lessons import Observation
+def _read(file: Path) -> list[Record]:
+    from crito.memory.exchange import record_of
 
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: cannot be read ({error}); give what crito lessons export wrote") from error
     found, faults = [], []
     for number, line in enumerate(lines, start=1):
         try:
-            found += [Observation.model_validate_json(line)] if line.strip() else []
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            fault = f"line {number}: {f'{where}: ' if where else ''}{first['msg']}"
+            found += [record_of(line)] if line.strip() else []
+        except ValueError as error:
+            fault = f"line {number}: {error}"
             faults.append("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in fault))
     if faults:
         raise BadInput(f"{file}: nothing was added; {'; '.join(faults)}")
     return found
 
 
-def _as_json(lesson: Lesson) -> dict[str, Any]:
-    low, high = lesson.interval
-    return {
-        "id": lesson.id,
-        "kind": lesson.latest.kind,
-        "text": lesson.text,
-        "label": lesson.latest.label,
-        "section": lesson.latest.section,
-        "gain": lesson.gain,
-        "interval": [low, high],
-        "n": lesson.n,
-        "confirmed": lesson.confirmed,
-        "refuted": lesson.refuted,
-        "runs": list(lesson.runs),
-    }
+def _as_json(known: Lesson | Proven) -> dict[str, Any]:
+    from crito.memory.proven import Proven
+
+    about = {"id": known.id, "text": known.text, "promise": known.promise(time.time()), "seen": known.seen}
+    about |= {"kind": known.kind, "gain": known.gain, "n": known.n, "refuted": known.refuted, "runs": list(known.runs)}
+    if isinstance(known, Proven):
+        return about
+    told = {"interval": list(known.interval), "confirmed": known.confirmed}
+    return {**about, **told, "label": known.latest.label, "section": known.latest.section}
+
+
+def _details(known: Lesson | Proven) -> dict[str, Any]:
+    from crito.memory.proven import Proven
+
+    if isinstance(known, Proven):
+        return {"prompt": known.prompt.prompt.to_text(), "trials": [t.model_dump(mode="json") for t in known.trials]}
+    return {"observations": [o.model_dump(mode="json") for o in known.observations]}
 
 
 def _print_json(value: object) -> None:

@@ -24,7 +24,6 @@ from crito.trace import Proposal, Round, Step, Trace
 if TYPE_CHECKING:  # these need numpy, which most reports do without
     from crito.descent import Descent
     from crito.memory.credit import Credit
-    from crito.memory.lessons import Lesson
 
 _COLOURS = {"accepted": "green", "improved": "bold green", "inconclusive": "bold yellow", "kept": "bold"}
 _FAILURES_SHOWN = 10
@@ -51,7 +50,7 @@ def result_lines(result: Result, bill: Mapping[str, Cost], database: Path) -> Li
     verdict = result.verdict
     low, high = verdict.interval
     yield Text.assemble(
-        f"{_line(result.name)} on {result.model}: ",
+        f"{one_line(result.name)} on {result.model}: ",
         (verdict.decision if verdict.decision != "kept" else "keep your prompt", _COLOURS[verdict.decision]),
     )
     yield f"  {verdict.reason}"
@@ -76,53 +75,33 @@ def result_lines(result: Result, bill: Mapping[str, Cost], database: Path) -> Li
     if result.lessons:
         title = "Lessons of earlier runs, by their gain beside your prompt; a direction's beside the prompt it changed"
         yield from _titled(title, _use_lines(result.lessons))
-    yield from _titled("Prompt", iter([_clean(result.prompt.to_text())]))
+    yield from _titled("Prompt", iter([clean(result.prompt.to_text())]))
     if result.calibration is not None:
         yield from _titled("Divide each label's probability by", _calibration_lines(result.calibration))
     yield from _titled("Export", _export_lines(result.run, db_option(database)))
 
 
 def _calibration_lines(divisors: Mapping[str, float]) -> Lines:
-    yield from (f"  {_line(label)}  {divisor:.4f}" for label, divisor in divisors.items())
+    yield from (f"  {one_line(label)}  {divisor:.4f}" for label, divisor in divisors.items())
 
 
 def _baseline_lines(found: Sequence[Baseline]) -> Lines:
-    yield from _columns([(baseline.name, f"val {baseline.val_score:.2f} of {baseline.n}") for baseline in found])
+    yield from columns([(baseline.name, f"val {baseline.val_score:.2f} of {baseline.n}") for baseline in found])
 
 
 def _use_lines(uses: Sequence[LessonUse]) -> Lines:
     left = sum(use.outcome == NOT_TAKEN_UP for use in uses)
     for use in (use for use in uses if use.outcome != NOT_TAKEN_UP):
         measured = "" if use.gain is None else f", {use.gain:+.2f} on {use.n} in this one"
-        yield f"  {use.lesson}  {_line(use.text)}: {use.before:+.2f} in earlier runs{measured}; {_line(use.outcome)}"
+        said, outcome = one_line(use.text), one_line(use.outcome)
+        yield f"  {use.lesson}  {said}: {use.before:+.2f} in earlier runs{measured}; {outcome}"
     if left:
         yield f"  {left} {'more direction was' if left == 1 else 'more directions were'} not taken up"
 
 
-def lessons_lines(lessons: Sequence[Lesson]) -> Lines:
-    """One line a lesson."""
-    rows = [("lesson", "kind", "gain", "95 %", "examples", "runs", "confirmed", "refuted", "what")]
-    for lesson in lessons:
-        low, high = lesson.interval
-        counts = (str(lesson.n), str(len(lesson.runs)), str(lesson.confirmed), str(lesson.refuted))
-        effect = (f"{lesson.gain:+.2f}", f"[{low:+.2f}, {high:+.2f}]")
-        rows.append((lesson.id, lesson.latest.kind, *effect, *counts, _line(lesson.latest.text)))
-    yield from _columns(rows, right=(2, 4, 5, 6, 7))
-
-
-def lesson_lines(lesson: Lesson) -> Lines:
-    """A lesson, and one line for each effect that was measured."""
-    yield Text(f"{lesson.id}: {_line(lesson.latest.text)}", "bold")
-    rows = [("run", "task", "model", "operator", "gain", "95 %", "examples")]
-    for seen in lesson.observations:
-        effect = (f"{seen.gain:+.2f}", f"[{seen.low:+.2f}, {seen.high:+.2f}]", str(seen.n))
-        rows.append((seen.run, seen.signature.kind, seen.model, seen.operator, *effect))
-    yield from _columns(rows, right=(4, 6))
-
-
 def status_lines(summary: RunSummary, bill: Mapping[str, Cost], database: Path) -> Lines:
     """Where an unfinished run stands."""
-    yield Text(f"{_line(summary.name)} on {summary.model}: {summary.status}", "bold")
+    yield Text(f"{one_line(summary.name)} on {summary.model}: {summary.status}", "bold")
     yield f"  go on with: {resume_command(summary.run, database)}"
     yield f"  see what it did: crito trace {summary.run}{db_option(database)}"
     yield from _titled("Bill so far", _bill_lines(bill))
@@ -131,7 +110,7 @@ def status_lines(summary: RunSummary, bill: Mapping[str, Cost], database: Path) 
 def evaluation_lines(evaluation: Evaluation) -> Lines:
     """Score, failures by label, confusions and the bill of one evaluation."""
     bill = evaluation.bill
-    yield _clean(str(evaluation))
+    yield clean(str(evaluation))
     tokens = f"{bill.tokens_in:,} + {bill.tokens_out:,} tokens"
     yield f"  {bill.calls} calls, {tokens}, {_usd(bill.usd)}, {bill.seconds:.0f} s"
 
@@ -143,15 +122,17 @@ def runs_lines(summaries: Sequence[RunSummary]) -> Lines:
         begun = datetime.fromtimestamp(summary.created).strftime("%Y-%m-%d %H:%M")
         verdict = summary.result.verdict if summary.result else None
         words = f"{verdict.decision} {verdict.seed_score:.2f} -> {verdict.best_score:.2f}" if verdict else ""
-        names = (_line(summary.name), summary.model, words)
+        names = (one_line(summary.name), summary.model, words)
         rows.append((summary.run, begun, summary.status, *names, f"{summary.calls:,}", _usd(summary.usd)))
-    yield from _columns(rows, right=(6, 7))
+    yield from columns(rows, right=(6, 7))
 
 
 def trace_lines(trace: Trace, database: Path) -> Lines:
     """Round by round: who proposed what from which critique, what became of it, and what it cost."""
     calls = {call.id: call for call in trace.calls}
-    yield Text(f"run {trace.run}: {_line(trace.name)} on {trace.model}, preset {trace.preset}, {trace.status}", "bold")
+    yield Text(
+        f"run {trace.run}: {one_line(trace.name)} on {trace.model}, preset {trace.preset}, {trace.status}", "bold"
+    )
     yield f"  seed {trace.seed.candidate.id}: {_measured(trace.seed)}"
     yield from (f"  failures {cluster.told}" for cluster in trace.clusters)
     for round_ in trace.rounds:
@@ -177,7 +158,7 @@ def descent_lines(descent: Descent) -> Lines:
     """Each change that the best prompt carries against the seed: where it came from, and what it is worth."""
     known = descent.graph.nodes.get(descent.best, {})
     score = f"val {known['val']:.2f} of {known['n']}" if "val" in known else "not measured"
-    yield Text(f"run {descent.run}: {_line(descent.name)} on {descent.model}, {descent.status}", "bold")
+    yield Text(f"run {descent.run}: {one_line(descent.name)} on {descent.model}, {descent.status}", "bold")
     if not descent.credits:
         yield f"  the best prompt is your own: {score}"
         return
@@ -194,8 +175,8 @@ def calls_lines(calls: Sequence[Call]) -> Lines:
         place = call.operation.removeprefix("execute_tool ") if call.round is None else str(call.round)
         tokens = (f"{call.tokens_in:,}", f"{call.tokens_out:,}", f"{call.cached:,}")
         spent = (_usd(call.usd, 6), f"{call.seconds:.2f}", str(call.attempts))
-        rows.append((str(call.id), place, call.role, call.candidate or "", *tokens, *spent, _line(call.error or "")))
-    yield from _columns(rows, right=(0, 1, 4, 5, 6, 7, 8, 9))
+        rows.append((str(call.id), place, call.role, call.candidate or "", *tokens, *spent, one_line(call.error or "")))
+    yield from columns(rows, right=(0, 1, 4, 5, 6, 7, 8, 9))
 
 
 def _titled(title: str, lines: Lines) -> Lines:
@@ -209,22 +190,22 @@ def _bill_lines(bill: Mapping[str, Cost]) -> Lines:
     for role, cost in bill.items():
         tokens = (f"{cost.tokens_in:,}", f"{cost.tokens_out:,}", f"{cost.cached:,}")
         rows.append((role, f"{cost.calls:,}", f"{cost.failed:,}", *tokens, _usd(cost.usd), f"{cost.seconds:.1f}"))
-    yield from _columns(rows, right=range(1, len(_BILL)))
+    yield from columns(rows, right=range(1, len(_BILL)))
 
 
 def _chain_lines(result: Result) -> Lines:
     rows = [
-        (link.candidate, f"val {link.val_score:.2f}", f"{link.operator} by {link.author}", _line(link.hypothesis))
+        (link.candidate, f"val {link.val_score:.2f}", f"{link.operator} by {link.author}", one_line(link.hypothesis))
         for link in result.chain
     ]
-    yield from _columns(rows)
+    yield from columns(rows)
 
 
 def _credit_lines(credit: Credit) -> Lines:
     text, gone = (_pieces(credit.place, pieces) for pieces in (credit.text, credit.removed))
     instead = f" (in place of: {gone})" if text and gone else ""
-    yield Text(f"{_line(credit.place)}: {text or f'without: {gone}'}{instead}", "cyan")
-    why = f": {_line(credit.hypothesis)}" if credit.hypothesis else ""
+    yield Text(f"{one_line(credit.place)}: {text or f'without: {gone}'}{instead}", "cyan")
+    why = f": {one_line(credit.hypothesis)}" if credit.hypothesis else ""
     yield f"  from {credit.candidate}, round {credit.round}, {credit.operator} by {credit.author}{why}"
     yield f"  {_worth(credit)}"
 
@@ -232,7 +213,7 @@ def _credit_lines(credit: Credit) -> Lines:
 def _pieces(place: str, pieces: Sequence[str]) -> str:
     if place == "demos" and pieces:
         return f"{len(pieces)} examples"
-    text = _line(" ".join(pieces))
+    text = one_line(" ".join(pieces))
     return text if len(text) <= _PIECE_SHOWN else text[: _PIECE_SHOWN - 1] + "…"
 
 
@@ -264,12 +245,12 @@ def _step_lines(step: Step, calls: Mapping[int, Call]) -> Lines:
     if step.operator:
         chosen = f", chosen by {step.author}" if step.author not in ("", "stage") else ""
         told = (("focus", step.focus), ("reason", step.reason))
-        words = "".join(f", {name}: {_line(text)}" for name, text in told if text)
+        words = "".join(f", {name}: {one_line(text)}" for name, text in told if text)
         yield Text(f"  {step.operator} on {step.parent}{chosen}{words}", "cyan")
-    yield from (f"    critic: {_line(hypothesis)}" for hypothesis in step.hypotheses)
-    yield from (f"    {said.agent}: {_line(said.text)}" for said in step.dialogue)
+    yield from (f"    critic: {one_line(hypothesis)}" for hypothesis in step.hypotheses)
+    yield from (f"    {said.agent}: {one_line(said.text)}" for said in step.dialogue)
     if step.unusable:
-        yield f"    a reply was of no use: {_line(step.unusable)}"
+        yield f"    a reply was of no use: {one_line(step.unusable)}"
     yield from (f"    {_agent(calls[call])}" for call in step.calls)
     for proposal in step.proposals:
         yield from _proposal_lines(proposal)
@@ -281,12 +262,12 @@ def _step_lines(step: Step, calls: Mapping[int, Call]) -> Lines:
 
 def _proposal_lines(proposal: Proposal) -> Lines:
     candidate = proposal.candidate
-    reason = f": {_line(proposal.reason)}" if proposal.reason else ""
+    reason = f": {one_line(proposal.reason)}" if proposal.reason else ""
     yield Text.assemble(
         f"    {candidate.id} ", (proposal.fate.replace("_", " ") + reason, _COLOURS.get(proposal.fate, "yellow"))
     )
     parents = ", ".join(candidate.parents)
-    yield f"      {candidate.operator} by {candidate.author} from {parents}: {_line(candidate.hypothesis) or '-'}"
+    yield f"      {candidate.operator} by {candidate.author} from {parents}: {one_line(candidate.hypothesis) or '-'}"
     if candidate.patch:
         yield f"      edits: {'; '.join(_edit(edit) for edit in candidate.patch.edits)}"
     if proposal.val_n or proposal.cost.calls:
@@ -302,7 +283,7 @@ def _measured(proposal: Proposal) -> str:
 
 def _agent(call: Call) -> str:
     tries = "" if call.attempts == 1 else f", {call.attempts} tries"
-    failed = f", failed: {_line(call.error or '')}" if call.failed else ""
+    failed = f", failed: {one_line(call.error or '')}" if call.failed else ""
     tokens = f"{call.tokens_in:,} + {call.tokens_out:,} tokens"
     return f"{call.role} asked {call.model}: {tokens}, {call.seconds:.1f} s, {_usd(call.usd)}{tries}{failed}"
 
@@ -310,14 +291,14 @@ def _agent(call: Call) -> str:
 def _edit(edit: Edit) -> str:
     match edit.value:
         case str():
-            value = _line(edit.value)
+            value = one_line(edit.value)
         case tuple():
             value = f"{len(edit.value)} items"
         case _:
             value = "" if edit.value is None else "1 item"
     shown = value if len(value) <= _VALUE_SHOWN else value[: _VALUE_SHOWN - 1] + "…"
     moved = f" to {edit.to}" if edit.op == "move" else ""
-    return f"{edit.op} {_line(edit.path)}{moved}" + (f": {shown}" if shown else "")
+    return f"{edit.op} {one_line(edit.path)}{moved}" + (f": {shown}" if shown else "")
 
 
 def _costs(costs: Mapping[str, Cost]) -> str:
@@ -333,7 +314,7 @@ def _cost(cost: Cost) -> str:
     return f" · {cost.calls} calls · {tokens} · {_usd(cost.usd)}" if cost.calls else ""
 
 
-def _columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> Lines:
+def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> Lines:
     """Rows under each other, as wide as their cells; ``right`` names the columns that end flush."""
     widths = [max(cell_len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
     for row in rows:
@@ -348,11 +329,11 @@ def _usd(usd: float | None, digits: int = 4) -> str:
     return "price unknown" if usd is None else f"${usd:.{digits}f}"
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """A text from outside on one line."""
-    return _clean(" ".join(text.split()))
+    return clean(" ".join(text.split()))
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """A text from outside without control characters, which could steer the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

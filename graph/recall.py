@@ -17,7 +17,7 @@ from crito.memory.attempts import Attempt
 from crito.memory.lesson_store import LessonStore
 from crito.memory.lessons import Lesson, Observation, Recollection, lessons
 from crito.memory.operator_use import OperatorUse, priors
-from crito.memory.proven import ProvenPrompt, Trial, fitting
+from crito.memory.proven import ProvenPrompt, Trial, fitting, proven
 from crito.memory.recalled import Advice, Offer, Recalled, taken_up
 from crito.memory.signature import Signature, signature_of
 from crito.prompt import Prompt
@@ -56,7 +56,7 @@ async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
             prompts=await _proven(deps, deps.lessons, signature),
             operators=priors(await deps.lessons.read(OperatorUse), signature, model),
         )
-        told = [f"run {offer.run}: its best prompt" for offer in recalled.prompts]
+        told = [offer.text for offer in recalled.prompts]
         told += [f"{advice.lesson}: {advice.text}" for advice in (*recalled.recipes, *recalled.directions)]
         span.set_attribute("crito.lessons", told)
     return {"recalled": recalled.model_dump(mode="json")}
@@ -79,17 +79,17 @@ async def _proven(deps: Deps, store: LessonStore, signature: Signature) -> tuple
     seed = deps.archive.candidate(deps.seed)
     made: list[Candidate] = []
     offers: list[Offer] = []
-    known, trials = await store.read(ProvenPrompt), await store.read(Trial)
-    for proven, _ in fitting(known, trials, deps.task, signature, count=_PROMPTS):
-        prompt = _without_held_out(proven.prompt, deps.task)
-        patch = seed.main.diff(prompt).model_copy(update={"rationale": f"the best prompt of run {proven.run}"})
+    known = proven(await store.read(ProvenPrompt), await store.read(Trial))
+    for found in fitting(known, deps.task, signature, count=_PROMPTS):
+        prompt = _without_held_out(found.prompt.prompt, deps.task)
+        patch = seed.main.diff(prompt).model_copy(update={"rationale": found.text})
         try:
             candidate = child(seed, patch, operator="recall", round_number=0)
         except PatchRejected:
             continue
         if screen(candidate, seed, deps.task, Tried(made), deps.prompt_tokens) is None:
             made.append(candidate)
-            offers.append(Offer(candidate=candidate.id, run=proven.run, gain=proven.gain))
+            offers.append(Offer(candidate=candidate.id, run=found.id, text=found.text, gain=found.prompt.gain))
     await deps.archive.add(*made)
     return tuple(offers)
 
@@ -110,7 +110,7 @@ def uses(deps: Deps, recalled: Recalled) -> tuple[LessonUse, ...]:
     by_agents = [attempt for attempt in attempts.values() if attempt.author != "code"]
     found = []
     for offer in recalled.prompts:
-        told = LessonUse(lesson=offer.run, text=f"the best prompt of run {offer.run}", before=offer.gain)
+        told = LessonUse(lesson=offer.run, text=offer.text, before=offer.gain)
         found.append(_came_of(deps, told, attempts.get(offer.candidate), deps.seed))
     for advice in recalled.recipes:
         told = LessonUse(lesson=advice.lesson, text=advice.text, before=advice.gain)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +20,22 @@ _HALF_LIFE = 90 * 86_400.0
 """Seconds after which a run that was not confirmed since counts half."""
 
 
+class Measured(Protocol):
+    """What one run measured."""
+
+    @property
+    def n(self) -> int:
+        """Examples."""
+
+    @property
+    def gain(self) -> float:
+        """Mean gain on them."""
+
+    @property
+    def seen(self) -> float:
+        """When, in seconds since 1970."""
+
+
 def lasting(seen: NDArray[np.float64], now: float) -> NDArray[np.float64]:
     """What runs still count, from 1 to 0: half for every 90 days that they are away from now.
 
@@ -27,3 +46,19 @@ def lasting(seen: NDArray[np.float64], now: float) -> NDArray[np.float64]:
         now: Seconds since 1970.
     """
     return 0.5 ** (np.abs(now - seen) / _HALF_LIFE)
+
+
+def promise(measured: Sequence[Measured], now: float) -> float:
+    """The gain that runs of like tasks with the same model promise: pulled towards none by doubt, losses and age.
+
+    None where two of them or more saw no gain, and fewer saw one.
+
+    Args:
+        measured: One for each run.
+        now: Seconds since 1970.
+    """
+    n, gains, seen = np.array([(m.n, m.gain, m.seen) for m in measured], dtype=np.float64).T
+    lost, won = np.count_nonzero(gains <= 0), np.count_nonzero(gains > 0)
+    weights = np.minimum(n, MOST) * lasting(seen, now)
+    found = float(weights @ gains / (weights.sum() + DOUBT))
+    return min(found, 0.0) if lost >= REFUTED and lost > won else found

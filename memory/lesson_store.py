@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from langgraph.store.base import BaseStore, PutOp, SearchItem
 from langgraph.store.sqlite.aio import AsyncSqliteStore
@@ -37,6 +37,14 @@ _RACED = ("store_migrations", "duplicate column")
 _CURE = "move it away, or go on without it: --no-memory, or from Python no store"
 Record = Observation | OperatorUse | ProvenPrompt | Trial
 _Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt, Trial)
+
+
+class Added(NamedTuple):
+    """How many records were new, were there already, and were left out as they differ from what has their place."""
+
+    new: int
+    known: int
+    differing: int
 
 
 class LessonStore:
@@ -79,6 +87,24 @@ class LessonStore:
                 raise BadInput(f"{self.name}: {item.key} is damaged ({place}: {first['msg']}); {_CURE}") from error
         return found
 
+    async def all(self, *, prompts: bool = True) -> list[Record]:
+        """All records, by when they were seen; ``prompts``: proven ones and their trials too.
+
+        Raises:
+            BadInput: The store fails; or a record was written by another version, or is damaged.
+        """
+        kinds = [kind for kind in _FOLDERS if prompts or kind not in (ProvenPrompt, Trial)]
+        found: list[Record] = [record for kind in kinds for record in await self.read(kind)]
+        return sorted(found, key=lambda record: (record.seen, record.key))
+
+    async def runs(self) -> list[str]:
+        """The runs that left something, by when they were last seen.
+
+        Raises:
+            BadInput: The store fails; or a record was written by another version, or is damaged.
+        """
+        return list(dict.fromkeys(record.run for record in reversed(await self.all())))[::-1]
+
     async def check(self) -> None:
         """Read everything, before anything depends on it; it is kept for whoever reads it next.
 
@@ -86,6 +112,19 @@ class LessonStore:
             BadInput: The store fails; or a record was written by another version, or is damaged.
         """
         self._checked = {kind: await self.read(kind) for kind in _FOLDERS}
+
+    async def add(self, *records: Record) -> Added:
+        """Add records of another memory: what is here stays as it is, whatever they say of it.
+
+        Raises:
+            BadInput: The store fails; or a record was written by another version, or is damaged.
+        """
+        here = {(type(record), record.key): record for record in await self.all()}
+        given = {(type(record), record.key): record for record in records}
+        known = sum(here.get(place) == record for place, record in given.items())
+        new = [record for place, record in given.items() if place not in here]
+        await self.write(*new)
+        return Added(new=len(new), known=known, differing=len(given) - len(new) - known)
 
     async def write(self, *records: Record) -> None:
         """Add records, up to a thousand in one transaction; one with the key of another takes its place."""

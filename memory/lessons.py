@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crito.memory.bm25 import Bm25
-from crito.memory.confidence import DOUBT, MOST, OTHER_MODEL, REFUTED, lasting
+from crito.memory.confidence import DOUBT, MOST, OTHER_MODEL, REFUTED, lasting, promise
 from crito.memory.recipe import Recipe
 from crito.memory.signature import ALIKE, Name, OneLine, Signature, Signatures, TargetName
 from crito.tools.redaction import public_name
@@ -69,6 +69,8 @@ class Observation(BaseModel):
     def _is_what_it_says(self) -> Self:
         if (self.kind == "recipe") != (self.recipe is not None):
             raise ValueError("a lesson of the kind recipe has a recipe, and no other has")
+        if not self.low <= self.gain <= self.high:
+            raise ValueError("low, gain and high must be in this order")
         return self
 
     @property
@@ -94,6 +96,16 @@ class Lesson(BaseModel):
     def latest(self) -> Observation:
         """The observation that says what the lesson is."""
         return self.observations[-1]
+
+    @property
+    def kind(self) -> Literal["recipe", "direction"]:
+        """As of its observations."""
+        return self.latest.kind
+
+    @property
+    def seen(self) -> float:
+        """When it was last measured, in seconds since 1970."""
+        return self.latest.seen
 
     @property
     def text(self) -> str:
@@ -135,6 +147,16 @@ class Lesson(BaseModel):
     def refuted(self) -> int:
         """Runs without a gain."""
         return sum(effect.gain <= 0 for effect in self.effects)
+
+    def promise(self, now: float) -> float:
+        """The gain to be expected of it on a task like those that it was measured on, with the same model.
+
+        What :meth:`Recollection.worth` reckons with for one task; that of a recipe is beside the seed here.
+
+        Args:
+            now: Seconds since 1970.
+        """
+        return promise(self.effects, now)
 
     @property
     def runs(self) -> tuple[str, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from crito.memory.confidence import DOUBT, MOST, REFUTED, lasting
+from crito.memory.confidence import promise
 from crito.memory.signature import ALIKE, Signature, Signatures, TargetName
 from crito.prompt import Prompt
 from crito.task import Task
@@ -72,49 +72,93 @@ class Trial(BaseModel):
         return f"{self.run}.{self.origin}"
 
 
-def fitting(
-    proven: Sequence[ProvenPrompt],
-    trials: Sequence[Trial],
-    task: Task,
-    signature: Signature,
-    *,
-    count: int,
-    now: float | None = None,
-) -> list[tuple[ProvenPrompt, float]]:
-    """Prompts of near tasks with the same inputs and labels, the likeliest to help first, with the gain they promise.
+class Proven(BaseModel):
+    """A proven prompt and what later runs measured of it."""
 
-    The promise is the mean of what their own run and later ones measured, weighed by examples (100 at most) and age,
-    with 16 examples without a gain added, times the tasks' likeness. What promises none is left out, and so is what
-    lost in two runs and in more than it won.
+    model_config = ConfigDict(frozen=True)
+    prompt: ProvenPrompt
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The run that it is the best prompt of."""
+        return self.prompt.run
+
+    @property
+    def text(self) -> str:
+        """What it is, without a word of what it says."""
+        return f"the best prompt of run {self.id}"
+
+    @property
+    def kind(self) -> Literal["prompt"]:
+        """Beside the kinds of a lesson."""
+        return "prompt"
+
+    @property
+    def n(self) -> int:
+        """Examples of all runs together."""
+        return sum(m.n for m in self.measured)
+
+    @property
+    def gain(self) -> float:
+        """Mean gain per example."""
+        return sum(m.n * m.gain for m in self.measured) / self.n
+
+    @property
+    def refuted(self) -> int:
+        """Runs without a gain."""
+        return sum(m.gain <= 0 for m in self.measured)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The runs that it was measured in."""
+        return tuple(m.run for m in self.measured)
+
+    @property
+    def seen(self) -> float:
+        """When it was last measured, in seconds since 1970."""
+        return self.measured[-1].seen
+
+    @property
+    def measured(self) -> tuple[ProvenPrompt | Trial, ...]:
+        """One for each run that measured it, its own first."""
+        return (self.prompt, *self.trials)
+
+    def promise(self, now: float) -> float:
+        """The gain to be expected of it on tasks like that of its run, with the same model.
+
+        Args:
+            now: Seconds since 1970.
+        """
+        return promise(self.measured, now)
+
+
+def proven(prompts: Iterable[ProvenPrompt], trials: Iterable[Trial]) -> list[Proven]:
+    """Prompts with their trials, in the order in which they were last seen."""
+    later: dict[str, list[Trial]] = {}
+    for trial in sorted(trials, key=lambda trial: (trial.seen, trial.run)):
+        later.setdefault(trial.origin, []).append(trial)
+    found = [Proven(prompt=prompt, trials=tuple(later.get(prompt.run, ()))) for prompt in prompts]
+    return sorted(found, key=lambda p: (p.seen, p.id))
+
+
+def fitting(
+    known: Sequence[Proven], task: Task, signature: Signature, *, count: int, now: float | None = None
+) -> list[Proven]:
+    """Prompts of near tasks with the same inputs and labels, those that promise most first; none that promises no gain.
 
     Args:
-        proven: All that are known.
-        trials: What later runs measured of them.
+        known: All that there are.
         task: The task at hand.
-        signature: Of the task at hand.
+        signature: Of the task at hand; likeness to it weighs what a prompt promises.
         count: How many at most.
         now: Seconds since 1970; the clock's by default.
     """
-    same = [p for p in proven if p.inputs == task.inputs and set(p.labels) == set(task.labels)]
-    alike = Signatures([p.signature for p in same]).likeness(signature) if same else ()
+    same = [p for p in known if p.prompt.inputs == task.inputs and set(p.prompt.labels) == set(task.labels)]
+    if not same:
+        return []
     today = time.time() if now is None else now
-    later = {p.run: [trial for trial in trials if trial.origin == p.run] for p in same}
-    near = [
-        (p, float(likeness) * _promise([p, *later[p.run]], today))
-        for p, likeness in zip(same, alike, strict=True)
-        if likeness >= ALIKE
-    ]
-    hopeful = [(p, promise) for p, promise in near if promise > 0]
-    return sorted(hopeful, key=lambda pair: (-pair[1], pair[0].run))[:count]
-
-
-def _promise(measured: Sequence[ProvenPrompt | Trial], now: float) -> float:
-    """The gain to be expected of a prompt; none where it lost more often than it won."""
-    n, gains, seen = (
-        np.array([getattr(m, name) for m in measured], dtype=np.float64) for name in ("n", "gain", "seen")
-    )
-    lost, won = np.count_nonzero(gains <= 0), np.count_nonzero(gains > 0)
-    if lost >= REFUTED and lost > won:
-        return 0.0
-    weights = np.minimum(n, MOST) * lasting(seen, now)
-    return float(weights @ gains / (weights.sum() + DOUBT))
+    alike = Signatures([p.prompt.signature for p in same]).likeness(signature)
+    worth = {p.id: float(a) * p.promise(today) for p, a in zip(same, alike, strict=True) if a >= ALIKE}
+    hopeful = [p for p in same if worth.get(p.id, 0.0) > 0]
+    return sorted(hopeful, key=lambda p: (-worth[p.id], p.id))[:count]

@@ -68,6 +68,7 @@ class Offer(BaseModel):
     model_config = ConfigDict(frozen=True)
     candidate: str
     run: str
+    text: str
     gain: float
 
 

@@ -15,7 +15,8 @@ DAY = 86_400.0
 
 
 def observed(**fields: Any) -> Observation:
-    """An observation of "+.20 [.10, .30] on 48 examples", now, on the task at hand."""
+    """An observation of "+.20 [.10, .30] on 48 examples", or of another gain ± .10, now, on the task at hand."""
+    gain = fields.get("gain", 0.2)
     given = {
         "kind": "direction",
         "text": "Name the possible answers.",
@@ -24,9 +25,9 @@ def observed(**fields: Any) -> Observation:
         "model": "m",
         "operator": "critique_synthesis",
         "n": 48,
-        "gain": 0.2,
-        "low": 0.1,
-        "high": 0.3,
+        "gain": gain,
+        "low": max(-1.0, gain - 0.1),
+        "high": min(1.0, gain + 0.1),
         "run": "r1",
         "candidate": "c1",
         "seen": NOW,

@@ -9,8 +9,20 @@ from crito import errors
 
 PUBLIC = [
     *("BadInput", "Budget", "BudgetExhausted", "CallFailed", "Candidate", "Critique", "CritoError", "Demo", "Edit"),
-    *("Evaluation", "Example", "Interrupted", "Layout", "Metric", "Model", "ModelReply", "ModelRequest", "Outcome"),
-    *("Output", "Patch", "PatchRejected", "Plan", "Prompt", "ProviderFailure", "ReplyUnusable", "Result", "Score"),
+    *("Evaluation", "Example", "Interrupted", "Layout", "LessonStore", "Metric", "Model", "ModelReply"),
+    *(
+        "ModelRequest",
+        "Outcome",
+        "Output",
+        "Patch",
+        "PatchRejected",
+        "Plan",
+        "Prompt",
+        "ProviderFailure",
+        "ReplyUnusable",
+        "Result",
+        "Score",
+    ),
     *("Section", "Target", "Task", "Usage", "Verdict", "__version__", "aevaluate", "aoptimize", "aresume", "errors"),
     *("evaluate", "optimize", "resume"),
 ]

@@ -6,7 +6,7 @@ import pytest
 
 from crito.agents.edits import answer_only, cues
 from crito.agents.recipes import followed, recipe_of
-from crito.memory.proven import ProvenPrompt, Trial, fitting
+from crito.memory.proven import ProvenPrompt, Trial, fitting, proven
 from crito.memory.recipe import LayoutChange, Recipe
 from crito.prompt import Demo, Layout, Prompt, Section
 from tests.builders import SEED, make_task
@@ -79,32 +79,33 @@ def test_without_examples_the_instructions_are_not_taken_away() -> None:
     assert followed(Recipe(instructions="none", demos=4), START, TOY, ()).edits == ()
 
 
-def proven(run: str, **fields: Any) -> ProvenPrompt:
+def winner(run: str, **fields: Any) -> ProvenPrompt:
     given = {"run": run, "signature": TASK, "model": "m", "inputs": ("input",), "labels": (), "prompt": START}
     return ProvenPrompt.model_validate({**given, "n": 40, "gain": 0.3, "seen": 1.0, **fields})
 
 
 def test_only_prompts_of_near_tasks_with_the_same_fields_are_offered() -> None:
     known = [
-        proven("a"),
-        proven("better", gain=0.5),
-        proven("far", signature=OTHER),
-        proven("fields", inputs=("text",)),
-        proven("labels", labels=("x", "y")),
+        winner("a"),
+        winner("better", gain=0.5),
+        winner("far", signature=OTHER),
+        winner("fields", inputs=("text",)),
+        winner("labels", labels=("x", "y")),
     ]
-    found = fitting(known, (), TOY, TASK, count=5, now=1.0)
-    assert [p.run for p, _ in found] == ["better", "a"]
-    assert [p.run for p, _ in fitting(known, (), TOY, TASK, count=1, now=1.0)] == ["better"]
+    found = fitting(proven(known, ()), TOY, TASK, count=5, now=1.0)
+    assert [p.id for p in found] == ["better", "a"]
+    assert [p.id for p in fitting(proven(known, ()), TOY, TASK, count=1, now=1.0)] == ["better"]
 
 
 def trial(gain: float, origin: str = "a", **fields: Any) -> Trial:
     return Trial.model_validate({"run": "later", "origin": origin, "n": 40, "gain": gain, "seen": 1.0, **fields})
 
 
-def promised(*trials: Trial, now: float = 1.0) -> float | None:
-    """What prompt a of gain .3 on 40 examples promises after these trials; None where it is not offered."""
-    found = fitting([proven("a")], trials, TOY, TASK, count=1, now=now)
-    return found[0][1] if found else None
+def promised(*trials: Trial, now: float = 1.0) -> float:
+    """What prompt a of gain .3 on 40 examples promises after these trials."""
+    (found,) = proven([winner("a")], trials)
+    assert [p.id for p in fitting([found], TOY, TASK, count=1, now=now)] == ["a"] * (found.promise(now) > 0)
+    return found.promise(now)
 
 
 def test_a_proven_prompt_promises_what_all_runs_measured_of_it() -> None:
@@ -113,10 +114,10 @@ def test_a_proven_prompt_promises_what_all_runs_measured_of_it() -> None:
     assert promised(trial(0.9, origin="another")) == promised()
 
 
-def test_a_proven_prompt_that_lost_more_often_than_it_won_is_not_offered() -> None:
-    assert promised(trial(-0.1)) is not None
-    assert promised(trial(0.0), trial(-0.1, run="r")) is None
-    assert promised(trial(-0.9)) is None  # it promises no gain
+def test_a_proven_prompt_that_lost_more_often_than_it_won_promises_nothing() -> None:
+    assert promised(trial(-0.1)) > 0
+    assert promised(trial(0.0), trial(-0.1, run="r")) == 0
+    assert promised(trial(-0.9)) < 0
 
 
 def test_a_proven_prompt_promises_less_the_older_it_is() -> None:
