@@ -89,7 +89,8 @@ def presets(*, as_json: AsJson = False) -> None:
     from crito.graph.presets import PRESETS
 
     if as_json:
-        typer.echo(json.dumps([{**p.model_dump(mode="json"), **_calls(p)} for p in PRESETS.values()], indent=2))
+        told = [{**p.model_dump(mode="json"), **_calls(p), "recalls": p.recalls} for p in PRESETS.values()]
+        typer.echo(json.dumps(told, indent=2))
         return
     for preset in PRESETS.values():
         typer.echo("\n".join(_described(preset)))
@@ -109,6 +110,8 @@ def _described(preset: Preset) -> list[str]:
             lines += [f"  {_words(part)}" for part in value]
         else:
             lines.append(f"  {key.replace('_', ' ')}: {value}")
+    if preset.recalls:
+        lines.append("  memory: takes along what earlier runs learned")
     return lines
 
 

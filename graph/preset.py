@@ -157,3 +157,8 @@ class Preset(BaseModel):
     def operators(self) -> tuple[str, ...]:
         """Every operator of any stage, once."""
         return tuple(dict.fromkeys(name for stage in self.stages for name in stage.operators))
+
+    @property
+    def recalls(self) -> bool:
+        """Whether its search takes along what earlier runs learned: their advice races in the opening."""
+        return "opening" in self.operators

@@ -40,7 +40,7 @@ async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
     """
     del state
     deps = runtime.context
-    if deps.lessons is None or "opening" not in deps.preset.operators:
+    if deps.lessons is None or not deps.preset.recalls:
         return {"recalled": Recalled().model_dump(mode="json")}
     with deps.tracer.span("execute_tool", "recall", round=0) as span:
         signature = await asyncio.to_thread(signature_of, deps.task)

@@ -147,12 +147,14 @@ def _searched(
 async def _carried(others: Sequence[Path], folder: Path, *, poison: bool) -> None:
     """Put the lessons of other projects into a new one."""
     seen: list[Observation] = []
+    used: list[OperatorUse] = []
     async with opened(folder / "lessons.db") as store:
         for other in others:
             async with opened(other / "lessons.db") as known:
                 seen += await known.read(Observation)
-                await store.write(*await known.read(OperatorUse))
+                used += await known.read(OperatorUse)
         await store.write(*(poisoned(seen) if poison else seen))
+        await store.write(*(map(turned, used) if poison else used))
 
 
 def poisoned(seen: Sequence[Observation]) -> list[Observation]:
@@ -164,6 +166,11 @@ def poisoned(seen: Sequence[Observation]) -> list[Observation]:
         o.model_copy(update={"n": 1_000, "gain": claim, "low": claim - 0.02, "high": claim + 0.02})
         for o, claim in ((o, claims[o.lesson]) for o in seen)
     ]
+
+
+def turned(use: OperatorUse) -> OperatorUse:
+    """What a run's operators earned, upside down: what earned nothing is said to have earned all."""
+    return use.model_copy(update={"arms": {name: (lost, won) for name, (won, lost) in use.arms.items()}})
 
 
 def _compared(empty: _Search, full: _Search, budget: int, **about: object) -> dict[str, Any]:

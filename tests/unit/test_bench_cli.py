@@ -158,6 +158,8 @@ def test_presets_are_listed_with_their_settings() -> None:
     }
     assert calls == {"default": (600, None), "lean": (290, 290), "gepa": (600, 60 * 50)}
     assert "alpha" in listed["default"]
+    assert {name for name, preset in listed.items() if preset["recalls"]} == {"default", "lean"}
+    assert shown.count("takes along what earlier runs learned") == 2
 
 
 def test_a_terminal_gets_a_moving_line_with_cell_best_score_and_time_left() -> None:
