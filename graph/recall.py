@@ -53,6 +53,7 @@ async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
         recalled = Recalled(
             recipes=tuple(Advice.of(*found) for found in recipes),
             directions=tuple(Advice.of(*found) for found in directions),
+            refuted=tuple(x.latest.recipe for x in known.refuted(signature) if x.latest.recipe is not None),
             prompts=await _proven(deps, deps.lessons, signature),
             operators=priors(await deps.lessons.read(OperatorUse), signature, model),
         )

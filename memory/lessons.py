@@ -231,8 +231,21 @@ class Recollection:
         alike = self._signatures.likeness(signature)
         weights = np.minimum(self._n, MOST) * alike**2 * known * lasting(self._seen, now)
         found = self._summed(weights * self._gain) / (self._summed(weights) + DOUBT)
+        return np.where(self._lost(alike), np.minimum(found, 0.0), found)
+
+    def refuted(self, signature: Signature) -> list[Lesson]:
+        """The lessons without a gain in two runs of like tasks or more, and with one in fewer.
+
+        Args:
+            signature: Of the task at hand.
+        """
+        lost = self._lost(self._signatures.likeness(signature)) if self._known else ()
+        return [lesson for lesson, is_lost in zip(self._known, lost, strict=True) if is_lost]
+
+    def _lost(self, alike: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which lessons are refuted, by how alike the tasks of all runs are; shape (lessons,)."""
         won, lost = (self._summed((alike >= ALIKE) & side) for side in (self._gain > 0, self._gain <= 0))
-        return np.where((lost >= REFUTED) & (lost > won), np.minimum(found, 0.0), found)
+        return (lost >= REFUTED) & (lost > won)
 
     def _summed(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
         """The sum over each lesson's runs."""

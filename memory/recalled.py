@@ -78,6 +78,7 @@ class Recalled(BaseModel):
     Attributes:
         recipes: Ways to put a prompt together, the most promising first; each is tried and must win.
         directions: Ways to change what a prompt says, for the critic.
+        refuted: Ways to put a prompt together that lost in like runs again and again, and are not tried.
         prompts: Candidates made of proven prompts, where the user had them kept.
         operators: What earlier runs add to each operator's prior, (earned, not earned).
     """
@@ -85,8 +86,14 @@ class Recalled(BaseModel):
     model_config = ConfigDict(frozen=True)
     recipes: tuple[Advice, ...] = ()
     directions: tuple[Advice, ...] = ()
+    refuted: tuple[Recipe, ...] = ()
     prompts: tuple[Offer, ...] = ()
     operators: dict[str, BetaArm] = {}
+
+    @property
+    def advises(self) -> bool:
+        """Whether there is something to race."""
+        return bool(self.recipes or self.prompts)
 
     def told(self, number: int, attempts: Sequence[Attempt]) -> Recalled:
         """What the workers of a round are told: of the directions a few, in turn, that no agent has taken up before.

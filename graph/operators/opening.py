@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+from crito.agents.recipes import recipe_of
 from crito.graph.deps import Deps
 from crito.graph.operators import demonstrations, recall, spread, strategy
 from crito.graph.operators.assignment import Assignment
+from crito.memory.recalled import Recalled
+from crito.memory.recipe import Recipe
 from crito.prompt import Prompt
 from crito.records import Candidate, candidate_id
 
+_NULL = Recipe(instructions="none")
+
 
 async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
-    """The null prompt, chain of thought where there is room for it, what earlier runs advise, a spread around the seed.
+    """The null prompt, chain of thought where there is room for it, and a spread around the seed.
 
-    Advice takes at most half of the places, so that bad advice costs no more than that.
+    Where earlier runs advise something, the first round tries that alone, and the next one the rest; what lost in them
+    again and again is left out.
 
     Raises:
         BudgetExhausted: Harvesting reasoning does not fit into the budget.
     """
-    seed = assignment.parent
-    baselines = [*null(seed), *strategy.chain_of_thought(seed, deps.task)][: assignment.count]
-    room = assignment.count - len(baselines)
+    seed, recalled, number = assignment.parent, assignment.recalled, assignment.round
+    first, bare = number == 0 and recalled.advises, null(seed, number)
+    if first:
+        baselines = bare if any(advice.recipe == _NULL for advice in recalled.recipes) else []
+    else:
+        baselines = [*bare, *strategy.chain_of_thought(seed, deps.task, number)]
+    known = [candidate for candidate in baselines if not _refuted(deps, candidate, seed, recalled)][: assignment.count]
+    room = assignment.count - len(known)
     demos = await demonstrations.harvest(deps, seed) if room and deps.preset.demos else []
-    known = {candidate.id for candidate in baselines}
-    new = [c for c in recall.advised(deps, seed, assignment.recalled, demos) if c.id not in known]
-    advised = new[: room // 2]
-    known |= {candidate.id for candidate in advised}
-    others = [candidate for candidate in spread.around(deps, seed, demos, room) if candidate.id not in known]
-    return [*baselines, *advised, *others[: room - len(advised)]]
+    if first:
+        return [*known, *recall.advised(deps, seed, recalled, demos)[:room]]
+    drawn = spread.around(deps, seed, demos, room, round_number=number)
+    return [*known, *(candidate for candidate in drawn if not _refuted(deps, candidate, seed, recalled))]
 
 
-def null(seed: Candidate) -> list[Candidate]:
+def _refuted(deps: Deps, candidate: Candidate, seed: Candidate, recalled: Recalled) -> bool:
+    return recipe_of(candidate.main, seed.main, deps.task) in recalled.refuted
+
+
+def null(seed: Candidate, round_number: int = 0) -> list[Candidate]:
     """The null prompt: the bare input. What it reaches owes nothing to the instructions."""
     prompts = {name: Prompt(template=prompt.template) for name, prompt in seed.prompts.items()}
     if any(prompt.frozen for prompt in seed.prompts.values()) or candidate_id(prompts) == seed.id:
         return []
-    bare = Candidate(id=candidate_id(prompts), prompts=prompts, parents=(seed.id,), operator="null")
+    bare = Candidate(id=candidate_id(prompts), prompts=prompts, parents=(seed.id,), operator="null", round=round_number)
     patch = seed.main.diff(bare.main).model_copy(update={"rationale": "the input alone, as a baseline"})
     return [bare.model_copy(update={"patch": patch, "hypothesis": patch.rationale})]

@@ -55,7 +55,7 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     return made[: assignment.count]
 
 
-def around(deps: Deps, seed: Candidate, demos: Sequence[Demo], count: int) -> list[Candidate]:
+def around(deps: Deps, seed: Candidate, demos: Sequence[Demo], count: int, *, round_number: int = 0) -> list[Candidate]:
     """A spread around the seed, the largest set of demonstrations in the seed's own layout first.
 
     The odds follow what about a thousand candidates gained on validation examples of public tasks with a small model
@@ -66,10 +66,11 @@ def around(deps: Deps, seed: Candidate, demos: Sequence[Demo], count: int) -> li
         seed: What recipes are followed on.
         demos: Demonstrations that may be shown.
         count: How many candidates are wanted.
+        round_number: The round.
     """
     recipes = islice(_spread(seed, demos, deps.task, deps.rng(2, 0)), count * _TRIES)
     patches = (followed(recipe, seed.main, deps.task, chosen) for recipe, chosen in recipes)
-    return offspring([seed], patches, operator="spread", round_number=0, author="code")[:count]
+    return offspring([seed], patches, operator="spread", round_number=round_number, author="code")[:count]
 
 
 def drawn(

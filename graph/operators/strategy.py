@@ -54,9 +54,9 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     return _with(assignment.parent, [names[at] for at in order], assignment.round)[: assignment.count]
 
 
-def chain_of_thought(seed: Candidate, task: Task) -> list[Candidate]:
+def chain_of_thought(seed: Candidate, task: Task, round_number: int = 0) -> list[Candidate]:
     """The seed that reasons before it answers, as a baseline; none where there is no room for it."""
-    return _with(seed, [_BASELINE], 0) if _roomy(task) else []
+    return _with(seed, [_BASELINE], round_number) if _roomy(task) else []
 
 
 def _with(parent: Candidate, names: Iterable[str], round_number: int) -> list[Candidate]:

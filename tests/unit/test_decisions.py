@@ -11,6 +11,7 @@ from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.presets import DEFAULT
 from crito.graph.presets import preset as by_name
 from crito.graph.state import RunState
+from crito.memory.recalled import Offer, Recalled
 from crito.patch import Edit, Patch
 from crito.records import Candidate, Plan, PlanAuthor, Step
 from crito.tools.meter import Spend
@@ -21,7 +22,18 @@ OPENING, SEARCH, COMPRESS = range(3)
 SPENT = {"calls": 20.0, "tokens": 100.0, "usd": 0.0}
 FREE = 180
 """Of 200 calls after the 20."""
-EARLIER: dict[str, Any] = {"stage": SEARCH, "stage_rounds": 1, "round": 2, "stale": 0, "hopeful": 1000, "spent": SPENT}
+EARLIER: dict[str, Any] = {
+    "stage": SEARCH,
+    "stage_rounds": 1,
+    "round": 2,
+    "stale": 0,
+    "hopeful": 1000,
+    "spent": SPENT,
+    "recalled": {},
+}
+
+
+ADVISED = Recalled(prompts=(Offer(candidate="c", run="r", text="t", gain=0.1),)).model_dump(mode="json")
 
 
 async def decided(
@@ -135,6 +147,15 @@ async def test_a_round_may_take_its_share_of_the_calls_and_no_more_than_are_left
     for calls, share in ((20.0, 40), (140.0, 24)):
         place, update = await decided(tmp_path, stage=OPENING, spent={**SPENT, "calls": calls})
         assert (place, update["calls"]) == ("plan", share)
+
+
+@pytest.mark.parametrize("stale", [0, 1])
+async def test_advice_is_followed_by_the_rest_of_the_opening(tmp_path: Path, stale: int) -> None:
+    _, update = await decided(tmp_path, stage=OPENING, stage_rounds=0, stale=stale, recalled=ADVISED)
+    assert (update.get("stage", OPENING), update["stage_rounds"]) == (OPENING, 1)
+    assert update["calls"] == int(0.6 * 0.35 * 200)
+    _, update = await decided(tmp_path / "rest", stage=OPENING, stale=stale, recalled=ADVISED)
+    assert update["stage"] == SEARCH
 
 
 async def test_a_share_is_of_the_presets_own_calls_where_it_has_fewer(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langgraph.runtime import Runtime
 
+from crito.agents.recipes import recipe_of
 from crito.errors import ProviderFailure
 from crito.graph.opening import baseline
 from crito.graph.operators import opening
@@ -67,17 +68,45 @@ async def test_the_opening_has_a_chain_of_thought_where_there_is_room_for_it(tmp
     assert "Reason briefly" in found[1].main.instructions()
 
 
-async def test_advice_of_earlier_runs_takes_half_of_the_opening_at_most(tmp_path: Path) -> None:
-    recipes = [Recipe(instructions="kept", demos=1 + n) for n in range(6)]
-    known = lessons(
-        [observed(kind="recipe", recipe=r, label="", text=r.text, run=f"r{n}") for n, r in enumerate(recipes)]
-    )
-    recalled = Recalled(recipes=tuple(Advice.of(lesson, 0.1) for lesson in known))
+def recipes(*known: Recipe) -> tuple[Advice, ...]:
+    """Recipes as advice."""
+    seen = (observed(kind="recipe", recipe=recipe, label="", text=recipe.text) for recipe in known)
+    return tuple(Advice.of(lessons([observation])[0], 0.1) for observation in seen)
+
+
+async def test_advice_of_earlier_runs_is_tried_alone_and_then_the_rest(tmp_path: Path) -> None:
+    recalled = Recalled(recipes=recipes(*(Recipe(instructions="kept", demos=2 + n) for n in range(6))))
     async with make_deps(tmp_path) as deps:
         seed = deps.archive.candidate(deps.seed)
+        first, second = [
+            await opening.propose(deps, Assignment(parents=(seed,), count=3, round=number, recalled=recalled))
+            for number in (0, 1)
+        ]
+    assert [(c.operator, len(c.main.demos), c.round) for c in first] == [("recall", n, 0) for n in (2, 3, 4)]
+    assert [(c.operator, c.round) for c in second] == [("null", 1), ("spread", 1), ("spread", 1)]
+
+
+async def test_what_lost_again_and_again_is_left_out_of_the_opening(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        seed = deps.archive.candidate(deps.seed)
+        before = await opening.propose(deps, Assignment(parents=(seed,), count=8, round=0))
+        largest = recipe_of(before[1].main, seed.main, deps.task)
+        assert largest is not None
+        recalled = Recalled(refuted=(Recipe(instructions="none"), largest))
         found = await opening.propose(deps, Assignment(parents=(seed,), count=8, round=0, recalled=recalled))
-    assert [c.operator for c in found] == ["null", *["recall"] * 3, *["spread"] * 4]
-    assert [len(c.main.demos) for c in found[1:4]] == [2, 3, 4]
+    assert found[0].operator == "spread"
+    assert {recipe_of(c.main, seed.main, deps.task) for c in found}.isdisjoint(recalled.refuted)
+
+
+async def test_an_opening_with_advice_has_two_rounds_of_three_fifths_of_its_calls(tmp_path: Path) -> None:
+    recalled = Recalled(recipes=recipes(Recipe(instructions="kept", demos=1)))
+    async with make_deps(tmp_path, budget=Budget(calls=1000), verdict=Spend(calls=24)) as deps:
+        plain, advised = [
+            cast("RunState", (await baseline({"recalled": k.model_dump(mode="json")}, Runtime(context=deps))).update)
+            for k in (Recalled(), recalled)
+        ]
+    assert (plain["stage_rounds"], advised["stage_rounds"]) == (1, 0)
+    assert advised["calls"] == int(0.6 * 0.35 * (1000 - 24 - 12 - 3 * 12))
 
 
 @pytest.mark.parametrize(("count", "operators"), [(1, ["null"]), (2, ["null", "strategy"])])

@@ -175,7 +175,7 @@ async def test_a_recipe_that_is_the_null_prompt_is_measured_as_that(tmp_path: Pa
     async with make_deps(tmp_path) as deps:
         seed = deps.archive.candidate(deps.seed)
         found = await opening.propose(deps, Assignment(parents=(seed,), count=6, round=0, recalled=recalled))
-        assert [c.operator for c in found] == ["null", *["spread"] * 5]
+        assert [c.operator for c in found] == ["null"]
         await deps.archive.add(*found)
         tried: dict[str, Any] = {"parent": seed.id, "round": 0, "operator": "null", "author": "code", "hypothesis": "h"}
         await deps.attempts.record(Attempt(candidate=found[0].id, **tried, fate="eliminated", n=2))
