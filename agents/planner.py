@@ -1,8 +1,8 @@
 """The planner: reads the task once, then says each round which operators work on which parents.
 
-A bandit over the operators always chooses. A model's plan is advice beside it, taken only from a model whose brief
-agreed with what the data shows: one step follows it, and all but one do once it has earned more than the bandit in
-this run. Both are recorded with what came of them.
+A bandit over the operators always chooses. A model's plan (operators, prompts, shares, focus) is advice beside it,
+taken only from a model whose brief agreed with what the data shows: one step follows it, and all but one, as far as it
+goes, once it has earned more than the bandit in this run. Both are recorded with what came of them.
 """
 
 from __future__ import annotations
@@ -47,19 +47,38 @@ class BriefReply(BaseModel):
     strategy: str = Field(default="", max_length=300)
 
 
-class AdviceReply(BaseModel):
-    """What should come next."""
+class StepReply(BaseModel):
+    """One step: an operator, the id of the prompt to work on, and its share of the round's calls, 0 for an even one."""
 
     operator: str = Field(max_length=40)
     focus: str = Field(max_length=300)
+    parent: str = Field(default="", max_length=40)
+    share: float = Field(default=0.0, ge=0.0, le=1.0)
     reason: str = Field(default="", max_length=300)
 
 
+class PlanReply(BaseModel):
+    """The steps that should come next, the most promising one first."""
+
+    steps: list[StepReply] = Field(min_length=1, max_length=3)
+
+
 class Choice(BaseModel):
-    """Who works in one step, and on what."""
+    """Who works in one step, and on what.
+
+    Attributes:
+        operator: Which operator.
+        author: Who chose it.
+        parent: Id of the prompt to work on; empty where that is left to the archive.
+        share: Share of the round's calls; 0 for an even one.
+        focus: What to look at.
+        reason: Why, in the words of the author.
+    """
 
     operator: str
     author: PlanAuthor
+    parent: str = ""
+    share: float = 0.0
     focus: str = ""
     reason: str = ""
 
@@ -104,50 +123,66 @@ class Planner:
         about: Mapping[str, str],
         authors: Mapping[str, BetaArm],
         attempts: Sequence[Attempt],
+        parents: Mapping[str, str],
         brief: Brief,
         advised: bool,
         rng: np.random.Generator,
     ) -> list[Choice]:
-        """The operators of one round's steps.
+        """Who works in each of one round's steps.
 
         Args:
             steps: How many.
             operators: Posterior (earned, not earned) of each operator that may be used.
             about: What each operator does, in words.
             authors: Posterior of the bandit's and of the planner's choices in this run.
-            attempts: What was tried so far; without any, no advice is asked.
+            attempts: What was tried so far; without any, no plan is asked for.
+            parents: What is known of each prompt that may be worked on, by id.
             brief: The planner's reading of the task, which it is reminded of.
             advised: Whether the model may be asked.
             rng: Random numbers of this round.
 
         Raises:
-            BudgetExhausted: The call for advice does not fit.
+            BudgetExhausted: The call for the plan does not fit.
         """
         chosen = [Choice(operator=thompson(operators, rng), author="bandit") for _ in range(steps)]
         led = max(1, steps - 1) if _beaten(authors, rng) else min(1, steps - 1)
         if not led or not advised or not attempts or len(operators) < 2:
             return chosen
-        advice = await self._advice(brief, attempts, {name: about[name] for name in operators})
-        if advice is None:
-            return chosen
-        return [*chosen[: steps - led], *[advice] * led]
+        planned = (await self._plan(brief, attempts, {name: about[name] for name in operators}, parents))[:led]
+        return [*chosen[: steps - len(planned)], *planned]
 
-    async def _advice(self, brief: Brief, attempts: Sequence[Attempt], about: Mapping[str, str]) -> Choice | None:
+    async def _plan(
+        self, brief: Brief, attempts: Sequence[Attempt], about: Mapping[str, str], parents: Mapping[str, str]
+    ) -> list[Choice]:
+        """The model's steps; those that name no operator of these are left out."""
         read = [*brief.requirements, *([f"strategy: {brief.strategy}"] if brief.strategy else [])]
         noted = f"A good answer:\n{quoted('data', chr(10).join(read))}\n\n" if read else ""
         lines = [f"{a.operator} ({a.author}): {a.hypothesis or '-'}: {a.fate} {a.reason}" for a in attempts[-12:]]
-        known = "\n".join(f"- {name}: {what}" for name, what in about.items())
         case = (
             f"The task: {self._task.description}\n\n{noted}Tried so far:\n{quoted('data', chr(10).join(lines))}\n\n"
-            f"The operators:\n{known}\n\nWhich should come next, and what should it focus on?"
+            f"The prompts that may be worked on:\n{_listed(parents)}\n\nThe operators:\n{_listed(about)}\n\n"
+            "Which should come next, on which prompt, and what should each focus on?"
         )
         try:
-            reply = await self._speaker.ask(_messages(case), AdviceReply)
+            reply = await self._speaker.ask(_messages(case), PlanReply)
         except (ReplyUnusable, CallFailed):
-            return None
-        if reply.operator not in about:
-            return None
-        return Choice(operator=reply.operator, author="planner", focus=reply.focus, reason=reply.reason)
+            return []
+        return [
+            Choice(
+                operator=step.operator,
+                author="planner",
+                parent=step.parent if step.parent in parents else "",
+                share=step.share,
+                focus=step.focus,
+                reason=step.reason,
+            )
+            for step in reply.steps
+            if step.operator in about
+        ]
+
+
+def _listed(known: Mapping[str, str]) -> str:
+    return "\n".join(f"- {name}: {what}" for name, what in known.items())
 
 
 def _beaten(authors: Mapping[str, BetaArm], rng: np.random.Generator) -> bool:

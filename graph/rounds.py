@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from crito.agents.planner import Choice
 from crito.errors import BudgetExhausted
+from crito.graph.decisions import tokens_per_use
 from crito.graph.deps import Deps
 from crito.graph.operators import demonstrations
 from crito.graph.operators.assignment import Assignment
@@ -64,8 +65,10 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
             steps = [*merging, *(await _steps(state, deps, stage, count) if count else ())]
         except BudgetExhausted:
             steps = merging
-        share = 1 / max(1, len(steps))
-        chosen = Plan(round=number, steps=tuple(step.model_copy(update={"share": share}) for step in steps))
+        total = sum(step.share for step in steps)
+        chosen = Plan(
+            round=number, steps=tuple(step.model_copy(update={"share": step.share / total}) for step in steps)
+        )
         span.set_attribute("crito.steps", [f"{s.author}: {s.operator} {s.reason}".strip() for s in chosen.steps])
     ask, most = _heard(state), stage.count
     recalled = Recalled.model_validate(state["recalled"]).told(number, deps.attempts.all()).model_dump(mode="json")
@@ -220,14 +223,25 @@ async def _steps(state: RunState, deps: Deps, stage: Stage, count: int) -> list[
             about={name: OPERATORS[name].about for name in usable},
             authors={name: (won, lost) for name, (won, lost) in state["authors"].items()},
             attempts=deps.attempts.all(),
+            parents={c: _told(deps, c) for c in state["pool"]},
             brief=brief,
             advised=deps.preset.planner == "advised" and _heard(state) and brief.author == "planner",
             rng=rng,
         )
     return [
-        Step(**choice.model_dump(), parents=_parents(deps, state, choice.operator, rng, turn))
+        Step(
+            **choice.model_dump(exclude={"parent", "share"}),
+            parents=_parents(deps, state, choice, rng, turn),
+            share=choice.share or 1 / len(choices),
+        )
         for turn, choice in enumerate(choices, start=number)
     ]
+
+
+def _told(deps: Deps, candidate: str) -> str:
+    """What the planner is told of a candidate."""
+    operator, score = deps.archive.candidate(candidate).operator, deps.archive.mean(candidate, deps.val)
+    return f"made by {operator}, score {score:.2f}, {tokens_per_use(deps, candidate):.0f} tokens a use"
 
 
 def _merging(deps: Deps, state: RunState, stage: Stage) -> list[Step]:
@@ -238,7 +252,7 @@ def _merging(deps: Deps, state: RunState, stage: Stage) -> list[Step]:
         return []
     other = max(won, key=lambda attempt: (attempt.gain or 0.0, attempt.candidate)).candidate
     reason = "two candidates won the last round"
-    return [Step(operator=MERGE, parents=(best, other), author="stage", reason=reason)]
+    return [Step(operator=MERGE, parents=(best, other), author="stage", reason=reason, share=1 / stage.steps)]
 
 
 def _usable(state: RunState, deps: Deps, stage: Stage) -> Mapping[str, BetaArm]:
@@ -255,12 +269,13 @@ def _usable(state: RunState, deps: Deps, stage: Stage) -> Mapping[str, BetaArm]:
     return found
 
 
-def _parents(deps: Deps, state: RunState, operator: str, rng: np.random.Generator, turn: int) -> tuple[str, ...]:
-    """Parents drawn as the preset says; operators of the incumbent alone get that."""
-    entry = OPERATORS[operator]
+def _parents(deps: Deps, state: RunState, choice: Choice, rng: np.random.Generator, turn: int) -> tuple[str, ...]:
+    """Parents drawn as the preset says, the planned one first; operators of the incumbent alone get that."""
+    entry = OPERATORS[choice.operator]
     if entry.incumbent:
         return (state["incumbent"],)
-    return draw(deps.preset.parents, deps.archive, state["pool"], deps.val, count=entry.parents, rng=rng, turn=turn)
+    drawn = draw(deps.preset.parents, deps.archive, state["pool"], deps.val, count=entry.parents, rng=rng, turn=turn)
+    return tuple(dict.fromkeys((choice.parent, *drawn) if choice.parent else drawn))[: entry.parents]
 
 
 def _heard(state: RunState) -> bool:

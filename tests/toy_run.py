@@ -65,7 +65,7 @@ def agents(request: ModelRequest) -> str | ModelReply | Exception:
         return json.dumps({"edits": [{"op": "add", "path": "rules", "text": RULE}], "rationale": "name the rule"})
     if "Describe the task" in text:
         return json.dumps({"kind": "classification", "requirements": ["one label"]})
-    return json.dumps({"operator": "critique_synthesis", "focus": "refunds", "reason": "refunds fail"})
+    return json.dumps({"steps": [{"operator": "critique_synthesis", "focus": "refunds", "reason": "refunds fail"}]})
 
 
 def toy_model(answer: Callable[[ModelRequest], str | ModelReply | Exception] = target) -> ScriptedModel:

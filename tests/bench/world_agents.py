@@ -166,7 +166,7 @@ class _Reply:
         return self._written(name, place)[: schema.get("maxLength")]
 
     def _list(self, schema: dict[str, Any], name: str, place: str) -> list[Any]:
-        if name in _SENTENCES:
+        if name in _SENTENCES and self._resolved(schema["items"]).get("type") == "string":
             return self._sentences(place)[: schema.get("maxItems")]
         if "name" in self._resolved(schema["items"]).get("properties", {}):
             return self._sections(place)
@@ -191,8 +191,11 @@ class _Reply:
 
     def _written(self, name: str, place: str) -> str:
         if name == "operator":
-            listed = re.findall(r"^- (\w+):", self.text, re.MULTILINE) or ["critique_synthesis"]
+            offered = self.text.partition("The operators:")[2]
+            listed = re.findall(r"^- (\w+):", offered, re.MULTILINE) or ["critique_synthesis"]
             return str(listed[int(self._draw(place) * len(listed))])
+        if name == "parent":
+            return ""
         if name.rstrip("s") in ("id", "case_id", "case"):
             return next(iter(re.findall(r"case (\w+)", self._wrong())), "")
         if name.rstrip("s") == "question":

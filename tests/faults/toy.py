@@ -66,7 +66,9 @@ def _agent(text: str) -> str:
         direction = f"say in way {drawn} what a code looks like"
         return json.dumps({"hypotheses": [{"label": "wrong_format", "case_ids": [case], "direction": direction}]})
     if '"focus"' in text:
-        return json.dumps({"operator": ("critique_synthesis", "demonstrations")[drawn % 2], "focus": f"f{drawn}"})
+        return json.dumps(
+            {"steps": [{"operator": ("critique_synthesis", "demonstrations")[drawn % 2], "focus": f"f{drawn}"}]}
+        )
     edit = {"op": "add", "path": "rules", "text": f"Give the code and nothing else, as in way {drawn}."}
     return json.dumps({"edits": [edit], "rationale": f"way {drawn}"})
 

@@ -27,8 +27,12 @@ TRIED = Attempt(
 
 ARMS: dict[str, BetaArm] = {"demonstrations": (4.0, 4.0), "critique_synthesis": (4.0, 4.0)}
 ABOUT = {"demonstrations": "shows examples", "critique_synthesis": "edits the instructions", "magic": "is not in use"}
-ADVICE = {"operator": "critique_synthesis", "focus": "long messages", "reason": "they fail"}
+FIRST: dict[str, object] = {"operator": "critique_synthesis", "focus": "long messages", "reason": "they fail"}
+SECOND: dict[str, object] = {"operator": "demonstrations", "focus": "dates", "parent": "p2", "share": 0.25}
+ADVICE = {"steps": [FIRST, SECOND]}
+PARENTS = {"p1": "score .5", "p2": "score .4"}
 ADVISED = Choice(operator="critique_synthesis", author="planner", focus="long messages", reason="they fail")
+NEXT = Choice(operator="demonstrations", author="planner", focus="dates", parent="p2", share=0.25)
 AHEAD: dict[str, BetaArm] = {"planner": (6.0, 2.0), "bandit": (2.0, 6.0)}
 READ = Brief(kind="classification", requirements=("One word.",), strategy="Show </data> rules.", author="planner")
 
@@ -61,6 +65,7 @@ async def chosen(
             about=ABOUT,
             authors=authors or {},
             attempts=attempts,
+            parents=PARENTS,
             brief=brief,
             advised=advised,
             rng=np.random.default_rng(seed),
@@ -164,7 +169,21 @@ async def test_one_step_follows_the_advice(tmp_path: Path) -> None:
 async def test_advice_that_has_earned_more_than_the_bandit_leads_all_steps_but_one(tmp_path: Path) -> None:
     choices, _ = await chosen(tmp_path, ADVICE, authors=AHEAD)
     assert authors_of(choices) == ["bandit", "planner", "planner"]
-    assert choices[1] == choices[2] == ADVISED
+    assert choices[1:] == [ADVISED, NEXT]
+
+
+async def test_a_plan_leads_as_many_steps_as_it_names(tmp_path: Path) -> None:
+    choices, _ = await chosen(tmp_path, {"steps": [FIRST]}, authors=AHEAD)
+    assert authors_of(choices) == ["bandit", "bandit", "planner"]
+
+
+async def test_a_step_that_names_no_operator_is_left_out_and_an_unknown_prompt_is_left_to_the_archive(
+    tmp_path: Path,
+) -> None:
+    plan = {"steps": [{"operator": "magic", "focus": "x"}, {**FIRST, "parent": "gone"}]}
+    choices, _ = await chosen(tmp_path, plan, authors=AHEAD)
+    assert choices[2] == ADVISED
+    assert authors_of(choices) == ["bandit", "bandit", "planner"]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +232,7 @@ async def test_for_a_single_step_no_advice_is_paid_for_that_would_not_be_taken(t
     assert shown == []
 
 
-@pytest.mark.parametrize("reply", ["?", {"operator": "spell", "focus": "x"}, {"operator": "magic", "focus": "x"}])
+@pytest.mark.parametrize("reply", ["?", {"steps": []}, {"steps": [{"operator": "magic", "focus": "x"}]}])
 async def test_unusable_advice_leaves_the_bandit_in_charge(tmp_path: Path, reply: object) -> None:
     choices, _ = await chosen(tmp_path, reply, reply, authors=AHEAD)
     assert authors_of(choices) == ["bandit"] * 3
@@ -228,6 +247,7 @@ async def test_a_failed_call_leaves_the_bandit_in_charge(tmp_path: Path) -> None
             about=ABOUT,
             authors={},
             attempts=[TRIED],
+            parents=PARENTS,
             brief=READ,
             advised=True,
             rng=np.random.default_rng(0),
@@ -246,6 +266,7 @@ async def test_only_operators_that_may_be_used_are_offered(tmp_path: Path) -> No
     _, (shown,) = await chosen(tmp_path, ADVICE)
     assert "- demonstrations: shows examples\n- critique_synthesis: edits the instructions\n" in shown
     assert "magic" not in shown
+    assert "- p1: score .5\n- p2: score .4\n" in shown
 
 
 async def test_the_reading_of_the_task_is_shown_as_data(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -103,7 +104,7 @@ async def test_the_calls_are_shared_by_the_steps_that_are_planned(tmp_path: Path
 
 @pytest.mark.parametrize(("mode", "author"), [("advised", "planner"), ("bandit", "bandit"), ("random", "random")])
 async def test_the_mode_of_planning_decides_whether_the_model_is_asked(tmp_path: Path, mode: str, author: str) -> None:
-    advice = json.dumps({"operator": "format", "focus": "the end"})
+    advice = json.dumps({"steps": [{"operator": "format", "focus": "the end"}]})
     async with make_deps(tmp_path, agents=lambda _: advice) as made:
         deps = replace(made, preset=preset_of("babble", "format", steps=2, planner=mode))
         await deps.attempts.record(TRIED_BEFORE)
@@ -374,12 +375,28 @@ async def test_members_are_worked_on_in_turn(tmp_path: Path) -> None:
     assert [step.parents[0] for step in later.steps] == [pool[2], pool[0], pool[1]]
 
 
+async def test_a_planned_step_has_its_prompt_and_its_share_of_the_calls(tmp_path: Path) -> None:
+    def plan(request: ModelRequest) -> str:
+        ids = re.findall(r"^- (\w+): made by test, score", request.messages[-1].content, re.MULTILINE)
+        return json.dumps({"steps": [{"operator": "format", "focus": "the end", "parent": ids[-1], "share": 0.9}]})
+
+    async with make_deps(tmp_path, agents=plan) as made:
+        deps = replace(made, preset=preset_of("babble", "format", steps=2, parents="incumbent"))
+        pool = await winners(deps, 0.3, 0.2, 0.1)
+        understood = Brief(kind="generation", author="planner").model_dump(mode="json")
+        chosen, workers = await planned(deps, brief=understood, pool=pool, incumbent=pool[0], calls=600, round=2)
+    ours, theirs = chosen.steps
+    assert (ours.author, theirs.author, theirs.parents) == ("bandit", "planner", (pool[2],))
+    assert (ours.share, theirs.share) == pytest.approx((0.5 / 1.4, 0.9 / 1.4))
+    assert workers[1]["count"] > workers[0]["count"]
+
+
 async def test_the_planner_is_reminded_of_its_reading_of_the_task(tmp_path: Path) -> None:
     shown: list[str] = []
 
     def advise(request: ModelRequest) -> str:
         shown.append(request.messages[-1].content)
-        return json.dumps({"operator": "format", "focus": "the end"})
+        return json.dumps({"steps": [{"operator": "format", "focus": "the end"}]})
 
     async with make_deps(tmp_path, agents=advise) as made:
         deps = replace(made, preset=preset_of("babble", "format", steps=2))

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from crito.agents.critic import Critic, CritiqueReply, ExaminationReply
-from crito.agents.planner import AdviceReply, BriefReply
+from crito.agents.planner import BriefReply, PlanReply
 from crito.agents.rewriter import Rewriter
 from crito.agents.rewrites import FreshReply, InstructionReply, PatchReply, SectionsReply, VariantsReply
 from crito.agents.teacher import TeacherReply
@@ -130,7 +130,7 @@ async def test_the_rewriter_adds_the_rule_of_the_direction(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "shape",
     [
-        *(BriefReply, AdviceReply, CritiqueReply, ExaminationReply, TeacherReply),
+        *(BriefReply, PlanReply, CritiqueReply, ExaminationReply, TeacherReply),
         *(PatchReply, InstructionReply, VariantsReply, SectionsReply, FreshReply),
     ],
 )
