@@ -22,7 +22,7 @@ from crito.task import Example, Task
 from crito.tools.database import Database
 from crito.tools.diagnostics import clusters, confusions
 from crito.tools.likelihood import calibrated_outcome
-from crito.tools.limits import check_reach
+from crito.tools.limits import check_reach, wavering
 from crito.tools.meter import Spend
 from crito.tools.metrics import try_metric
 from crito.tools.stats import mean_interval
@@ -61,8 +61,7 @@ async def measure(
     chosen = probe(task, examples, variants, inputs)
     check_reach(task, examples, *prices, more=chosen.answers + (0 if own else len(inputs)))
     await try_metric(metric, task)
-    warning = unused_divisors(task, search=False)
-    if warning:
+    for warning in filter(None, (wavering(task), unused_divisors(task, search=False))):
         listener({"event": "warning", "text": warning})
     database = Database(path)
     try:

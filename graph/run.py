@@ -37,7 +37,7 @@ from crito.records import Verdict, main_module
 from crito.result import Bill, Link, Result
 from crito.task import Task
 from crito.tools.database import Database, calls, runs, spans
-from crito.tools.limits import caution, complete, estimate, fit
+from crito.tools.limits import caution, complete, estimate, fit, wavering
 from crito.tools.metrics import try_metric
 from crito.tools.run_lock import run_lock
 
@@ -144,7 +144,9 @@ class Run:
             database.add_run(run, name=self._task.name, preset=self._preset.model_dump_json(), task=task)
         about = {"task": self._task, "estimate": self._estimate, "preset": self._preset.name, "why": self._why}
         self._listener({"event": "start", "run": run, **about})
-        for warning in filter(None, (caution(self._task), unused_divisors(self._task, search=True))):
+        for warning in filter(
+            None, (caution(self._task), wavering(self._task), unused_divisors(self._task, search=True))
+        ):
             self._listener({"event": "warning", "text": warning})
 
     async def _invoke(self, deps: Deps, run: str) -> dict[str, Any]:

@@ -171,6 +171,16 @@ def caution(task: Task) -> str | None:
     )
 
 
+def wavering(task: Task) -> str | None:
+    """That the noise of the answers will not be known; None where there is none, or it is measured."""
+    if task.temperature == 0 or task.repeats > 1:
+        return None
+    return (
+        f"at temperature {task.temperature:g} answers waver, and each example is answered once: repeats: 3 measures by "
+        "how much, and takes it into account"
+    )
+
+
 def _shares(task: Task, uses: int) -> tuple[int, int]:
     """Test and validation examples that so many uses of a prompt are enough for."""
     tests = min(len(task.splits.test), int(task.budget.verdict_share * uses / (2 * task.repeats)))

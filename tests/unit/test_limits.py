@@ -17,6 +17,7 @@ from crito.tools.limits import (
     message_tokens,
     output_limit,
     prompt_tokens,
+    wavering,
 )
 from crito.tools.meter import Spend
 from crito.tools.prices import Price
@@ -261,3 +262,9 @@ def test_a_budget_must_reach_for_repeats_and_variants() -> None:
     check_reach(task, task.splits.test, None, None, more=20)
     with pytest.raises(BadInput, match=r"100 of 101 answers, which need 101 calls; .* fewer examples, repeats or"):
         check_reach(task, task.splits.test, None, None, more=21)
+
+
+@pytest.mark.parametrize(("temperature", "repeats", "warned"), [(0.0, 1, False), (0.7, 1, True), (0.7, 3, False)])
+def test_noise_that_is_not_measured_is_told_of(temperature: float, repeats: int, warned: bool) -> None:
+    said = wavering(built_task(temperature=temperature, repeats=repeats))
+    assert (said is not None and "at temperature 0.7 answers waver" in said) == warned
