@@ -121,7 +121,7 @@ def optimize(
         str | None, typer.Option("--agent-model", metavar="NAME", help="In place of the task's agent_model.")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The method; see: crito presets. By default the task decides.")
+        str | None, typer.Option(metavar="NAME", help="The method, or a .yaml of yours. By default the task decides.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides the splits and everything random.")] = None,
     budget_calls: MostCalls = None,

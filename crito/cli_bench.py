@@ -69,7 +69,10 @@ def bench(
     from crito.bench_tasks import tasks as load
     from crito.graph.presets import preset
 
-    chosen = {name: preset(name) for name in _listed(presets, "--presets")}
+    named = [preset(name) for name in dict.fromkeys(_listed(presets, "--presets"))]
+    chosen = {method.name: method for method in named}
+    if len(chosen) < len(named):
+        raise BadInput("--presets: two of them have the same name; give one another 'name'")
     loaded = load(folders, _names(tasks), model=model, agent_model=agent_model)
     _make_importable(loaded, places(folders))
     wanted = Bench(presets=chosen, tasks=loaded, seeds=_seeds(seeds), limits=limits)
@@ -83,11 +86,21 @@ def bench(
     _report(wanted, found, folder, as_json=as_json)
 
 
-def presets(*, as_json: AsJson = False) -> None:
-    """List the methods that a search can follow, with their settings."""
+def presets(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this one as a file for --preset.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the methods that a search can follow, with their settings; with a name, print one as YAML to start from."""
     from crito.graph.ablation import PARTS
+    from crito.graph.preset_file import as_yaml
     from crito.graph.presets import PRESETS
+    from crito.graph.presets import preset as by_name
 
+    if name is not None:
+        found = by_name(name)
+        typer.echo(json.dumps(found.model_dump(mode="json"), indent=2) if as_json else as_yaml(found), nl=as_json)
+        return
     if as_json:
         told = [{**p.model_dump(mode="json"), **_calls(p), "recalls": p.recalls} for p in PRESETS.values()]
         typer.echo(json.dumps(told, indent=2))

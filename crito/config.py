@@ -231,7 +231,7 @@ def parse_task_file(text: str, place: str, overrides: Mapping[str, object] | Non
     Raises:
         BadInput: The YAML is malformed, a key is unknown or missing, or a value cannot work.
     """
-    return check_keys(_merged(_mapping(text, place), overrides or {}), place)
+    return check_keys(_merged(mapping_of(text, place), overrides or {}), place)
 
 
 def check_keys(keys: Mapping[str, object], place: str) -> TaskFile:
@@ -253,7 +253,7 @@ def parse_prompt_form(text: str, place: str) -> PromptForm:
         BadInput: The YAML is malformed, or it is not a prompt.
     """
     try:
-        return PromptForm.model_validate(_mapping(text, place))
+        return PromptForm.model_validate(mapping_of(text, place))
     except ValidationError as error:
         raise BadInput(f"{place}: {_first_problem(error, ('prompt',))}") from error
 
@@ -265,19 +265,29 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(words)}"
 
 
-def _mapping(text: str, place: str) -> dict[str, object]:
+def mapping_of(text: str, place: str, *, cure: str = "such as 'description: …'; see `crito init`") -> dict[str, object]:
+    """The keys of a YAML text; one that has no value counts as not written.
+
+    Args:
+        text: The YAML.
+        place: Where it stands, for errors.
+        cure: What to do where it has no keys at all.
+
+    Raises:
+        BadInput: It is malformed, or no mapping.
+    """
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        cure = "put texts with ': ', '#' or braces in quotes or below a '|'"
-        raise BadInput(f"{place}{line}: not valid YAML ({problem}); {cure}") from error
+        quoted = "put texts with ': ', '#' or braces in quotes or below a '|'"
+        raise BadInput(f"{place}{line}: not valid YAML ({problem}); {quoted}") from error
     except ValueError as error:  # a date or a number that Python cannot have
         raise BadInput(f"{place}: not valid YAML ({error}); put that value in quotes") from error
     if not isinstance(value, dict):
-        raise BadInput(f"{place}: must be a mapping of keys, such as 'description: …'; see `crito init`")
+        raise BadInput(f"{place}: must be a mapping of keys, {cure}")
     # A key whose own keys are all commented out reads as null; it counts as not written.
     return {str(key): item for key, item in value.items() if item is not None}
 

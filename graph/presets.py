@@ -8,12 +8,14 @@ Temperatures are those of each method's own code; MARS's and GEPA's (with GPT-4.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from crito.config import suggestion
 from crito.errors import BadInput
 from crito.graph.ablation import without
 from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.preset import Preset, Stage
+from crito.graph.preset_file import SUFFIXES, read_preset
 from crito.task import Task
 
 _OPENING = Stage(name="opening", operators=("opening",), share=0.35, count=20, patience=2)
@@ -322,13 +324,15 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name; ``default-demos`` is the default with its demonstrations switched off.
+    """The preset of that name, or in that .yaml file; ``default-demos`` is the default without demonstrations.
 
     Raises:
-        BadInput: There is no such preset, or no such part.
+        BadInput: There is no such preset, or no such part; or the file cannot be read as one.
     """
     if name in PRESETS:
         return PRESETS[name]
+    if name.endswith(SUFFIXES):
+        return read_preset(Path(name))
     base = max((known for known in PRESETS if name.startswith(f"{known}-")), key=len, default=None)
     if base is not None:
         return without(PRESETS[base], name.removeprefix(f"{base}-"))
