@@ -32,7 +32,8 @@ from crito.graph.state import RunState
 from crito.graph.workflow import build
 from crito.memory.attempts import Attempt
 from crito.memory.lineage import chain, lineage
-from crito.memory.recalled import Recalled
+from crito.memory.recalled import Advice, Offer, Recalled
+from crito.memory.recipe import Recipe
 from crito.prompt import Prompt
 from crito.records import Brief, Candidate, Plan, Step, child
 from crito.task import Budget
@@ -144,7 +145,7 @@ def state_after(deps: Deps, made: Sequence[Candidate], pool: Sequence[Candidate]
     steps = tuple(Step(operator="critique_synthesis", parents=(pool[-1].id,), author="bandit") for _ in range(2))
     state: dict[str, Any] = {
         "brief": Brief(kind="classification").model_dump(mode="json"),
-        "recalled": Recalled().model_dump(mode="json"),
+        "recalled": fullest().model_dump(mode="json"),
         "stage": SEARCH,
         "stage_rounds": 2,
         "round": number,
@@ -166,6 +167,18 @@ def state_after(deps: Deps, made: Sequence[Candidate], pool: Sequence[Candidate]
         "hopeful": 10**6,
     }
     return cast("RunState", state)
+
+
+def fullest() -> Recalled:
+    """The most that a run can take along: long directions in a script whose letters take three bytes each."""
+    known = {"expected": 0.1, "gain": 0.1, "interval": (0.0, 0.2), "n": 100, "runs": 3, "refuted": 0}
+    recipes = [
+        Advice(lesson="0" * 12, text="t", recipe=Recipe(instructions="kept", demos=n), **known) for n in range(4)
+    ]
+    directions = [Advice(lesson=f"{n:012}", text="字" * 600, **known) for n in range(24)]
+    prompts = [Offer(candidate=f"{n:012}", run="0" * 8, text="the best prompt", gain=0.2) for n in range(2)]
+    operators = {name: entry.prior for name, entry in OPERATORS.items()}
+    return Recalled(recipes=recipes, directions=directions, prompts=prompts, operators=operators)
 
 
 async def checkpoint_bytes(folder: Path, state: RunState) -> int:
