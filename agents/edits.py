@@ -81,8 +81,8 @@ def add_rule(prompt: Prompt, rule: str) -> Patch | None:
         edit = Edit(op="replace", path="rules", value=f"{rules.body}\n{rule}")
     elif rules is None and len(prompt.sections) == 1 and isinstance(prompt.sections[0].body, str):
         only = prompt.sections[0]
-        text = only.text.rstrip()
-        stop = "" if text.endswith((".", "!", "?", ":")) else "."
+        text = only.text.rstrip().removesuffix(":")  # the rule comes between it and the input
+        stop = "" if text.endswith((".", "!", "?")) else "."
         edit = Edit(op="replace", path=only.name, value=f"{text}{stop} {rule}")
         if only.name in prompt.frozen:
             edit = Edit(op="add", path="rules", value=(rule,))

@@ -48,6 +48,7 @@ class PromptForm(_Keys):
         template: The message that carries the inputs; None for one line per input.
         words: The word that the model is asked to say for a label, by label.
         calibration: What the probability of each label is to be divided by, with ``scoring: calibrated``.
+        gap: What stands between instructions of one section and the input where both are in one message.
     """
 
     sections: tuple[Section, ...] = ()
@@ -57,6 +58,7 @@ class PromptForm(_Keys):
     frozen: tuple[str, ...] = ()
     words: dict[str, str] = {}
     calibration: dict[str, Divisor] = {}
+    gap: str = "\n\n"
 
     @field_validator("sections", mode="before")
     @classmethod

@@ -27,6 +27,10 @@ Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _FIELD = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}")
 _SECTION_NAME = re.compile(r"(?!(?:demos|layout|template|words)\Z|layout\.)[^\[\]]+")
 """Names that a path can mean: the other parts of a prompt and list indices are taken."""
+_PARAGRAPH = "\n\n"
+_BREAK = re.compile(r"(?<=[.:!?])\s+|\s*\n\s*")
+_SENTENCE = 3
+"""Words from which what stands before an input is an instruction, and no name of the input such as "Question:"."""
 ORDERED = "steps"
 """Name of the section whose list has an order; elsewhere rules may stand in any."""
 _TRANSCRIPT = re.compile(r"\[(system|user)\]\s*\n.*\n\[assistant\]\s*\n", re.DOTALL)
@@ -101,13 +105,15 @@ class Prompt(BaseModel):
     frozen: tuple[str, ...] = ()
     words: dict[str, str] = {}
     calibration: dict[str, Divisor] = Field(default={}, exclude_if=lambda divisors: not divisors)
+    gap: str = Field(default=_PARAGRAPH, exclude_if=lambda gap: gap == _PARAGRAPH)
 
     @classmethod
     def from_text(cls, text: str, *, inputs: Sequence[str] = ("input",), frozen: Sequence[str] = ()) -> Prompt:
         """Read a plain prompt without losing a byte: ``from_text(t).to_text() == t``.
 
-        The paragraph with the first ``{field}`` and all that follows is the input template. A text without any
-        placeholder gets one line per input as its template (then ``to_text`` is the text plus that template).
+        The paragraph with the first ``{field}`` and all that follows is the input template. Where that is all there
+        is, the sentences before the input are the instructions, in the same message. A text without any placeholder
+        gets one line per input as its template (then ``to_text`` is the text plus that template).
 
         Args:
             text: The prompt as the user wrote it.
@@ -125,8 +131,13 @@ class Prompt(BaseModel):
             template = "\n".join(f"{{{name}}}" if len(inputs) == 1 else f"{name}: {{{name}}}" for name in inputs)
             body = text
         else:
-            body = text[:cut].removesuffix("\n\n")
+            body = text[:cut].removesuffix(_PARAGRAPH)
             template = text[cut:] if body else text
+            led = None if body else _led(text)
+            if led is not None:
+                said, gap, rest = led
+                layout, task = Layout(instructions="user"), Section(name="task", body=said)
+                return cls(sections=(task,), layout=layout, template=rest, frozen=tuple(frozen), gap=gap)
         for style in ("markdown", "xml"):
             candidate = cls(sections=_parse(body, style), layout=Layout(style=style), template=template)
             if _addressable(candidate.sections) and candidate.instructions() == body:
@@ -256,6 +267,8 @@ class Prompt(BaseModel):
         if self.layout.demos == "inline" and demos:
             shown = "\n\n".join(f"{asked}\n{answer}" for asked, answer in demos)
             demos, question = [], f"{shown}\n\n{question}"
+        inline = bool(self.demos) and self.layout.demos == "inline"
+        gap = _PARAGRAPH if inline or len(self.sections) > 1 else self.gap
         messages: list[Message] = []
         place = self.layout.instructions if instructions else "system"
         if instructions and place == "system":
@@ -263,7 +276,7 @@ class Prompt(BaseModel):
         turns = [*demos, (question, None)]
         for index, (asked, answer) in enumerate(turns):
             led = place == "each" or (place == "user" and index == 0)
-            messages.append(Message(role="user", content=f"{instructions}\n\n{asked}" if led else asked))
+            messages.append(Message(role="user", content=f"{instructions}{gap}{asked}" if led else asked))
             if answer is not None:
                 messages.append(Message(role="assistant", content=answer))
         return messages
@@ -275,6 +288,19 @@ def _template_start(text: str) -> int | None:
         return None
     blank = text.rfind("\n\n", 0, match.start())
     return 0 if blank < 0 else blank + 2
+
+
+def _led(text: str) -> tuple[str, str, str] | None:
+    """Sentences before the first placeholder, the white space behind them, and the rest; None where there are none."""
+    first = _FIELD.search(text)
+    if first is None or first.group(2) is None:
+        return None
+    breaks = list(_BREAK.finditer(text, 0, first.start()))
+    starts = [0, *(at.end() for at in breaks)]
+    for start, at in reversed(list(zip(starts, breaks, strict=False))):
+        if len(text[start : at.start()].split()) >= _SENTENCE:
+            return text[: at.start()], at.group(), text[at.end() :]
+    return None
 
 
 def _mark(section: Section, style: str) -> str:

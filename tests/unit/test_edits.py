@@ -114,3 +114,11 @@ def test_a_rule_takes_the_place_of_another(before: Prompt, after: str) -> None:
 def test_a_frozen_rule_is_not_exchanged() -> None:
     before = prompt(TASK, Section(name="rules", body=("Be brief.",)), frozen=("rules[0]",))
     assert swap_rule(before, "Be brief.", "Be loud.") is None
+
+
+def test_a_rule_comes_between_a_lead_in_and_its_input() -> None:
+    patch = add_rule(Prompt.from_text("Name the right team: {input}"), "One word.")
+    assert patch is not None
+    assert Prompt.from_text("Name the right team: {input}").apply(patch).to_text() == (
+        "Name the right team. One word. {input}"
+    )

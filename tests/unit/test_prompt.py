@@ -319,3 +319,47 @@ def test_the_label_that_is_picked_is_the_likeliest_after_calibration() -> None:
 def test_a_label_without_a_divisor_is_not_picked_by_guess() -> None:
     with pytest.raises(BadInput, match="label 'account' has no divisor; there are: billing, shipping"):
         CALIBRATED.pick({"billing": 0.6, "account": 0.4})
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "gap", "template"),
+    [
+        (
+            "You sort mail. Classify the message: {x}\nAnswer:",
+            "You sort mail. Classify the message:",
+            " ",
+            "{x}\nAnswer:",
+        ),
+        ("Answer with yes or no. Question: {x}", "Answer with yes or no.", " ", "Question: {x}"),
+        ("Translate it to German.\nEnglish: {x}\nGerman:", "Translate it to German.", "\n", "English: {x}\nGerman:"),
+        ("  Name the one team.   \n  {x}", "  Name the one team.", "   \n  ", "{x}"),
+        ("Sort by date and name\n{x} and {y}", "Sort by date and name", "\n", "{x} and {y}"),
+    ],
+)
+def test_the_sentences_before_the_input_are_instructions_in_the_same_message(
+    text: str, said: str, gap: str, template: str
+) -> None:
+    prompt = Prompt.from_text(text, inputs=("x",))
+    assert ([section.body for section in prompt.sections], prompt.gap, prompt.template) == ([said], gap, template)
+    assert prompt.to_text() == text
+    assert [m["role"] for m in prompt.to_messages()] == ["user"]
+    assert Prompt.from_yaml(prompt.to_yaml()) == prompt
+
+
+@pytest.mark.parametrize(
+    "text", ["Review: {x}\nGood or bad?", 'Say if "{x}" is good', "Write {{y}} for it: {x}", "{x}"]
+)
+def test_what_is_no_sentence_before_the_input_stays_with_it(text: str) -> None:
+    prompt = Prompt.from_text(text, inputs=("x",))
+    assert (prompt.sections, prompt.template, prompt.to_text()) == ((), text, text)
+
+
+def test_more_than_one_section_or_demonstrations_in_the_message_stand_apart_from_the_input() -> None:
+    prompt = Prompt.from_text("Name the one team: {x}", inputs=("x",))
+    rule = Section(name="rules", body=("One word.",))
+    more = prompt.model_copy(update={"sections": (*prompt.sections, rule)})
+    assert more.to_text() == "Name the one team:\n\n- One word.\n\n{x}"
+    shown = prompt.model_copy(
+        update={"demos": (Demo(inputs={"x": "a"}, output="b"),), "layout": Layout(demos="inline", instructions="user")}
+    )
+    assert shown.to_text() == "Name the one team:\n\na\nb\n\n{x}"
