@@ -50,6 +50,7 @@ DEFAULT = Preset(
     ),
     parents="elite_pareto",
     schedule="affordable",
+    gate=False,
     finalists=3,
 )
 LEAN = Preset(
@@ -62,6 +63,7 @@ LEAN = Preset(
     ),
     parents="elite_pareto",
     schedule="affordable",
+    gate=False,
     calls=300,
 )
 RANDOM = Preset(

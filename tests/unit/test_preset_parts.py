@@ -28,7 +28,6 @@ def test_a_part_can_be_switched_off_by_name() -> None:
     ("part", "changed"),
     [
         ("own-outputs", {"own_outputs": False}),
-        ("repair", {"gate": False}),
         ("pareto", {"parents": "top_k"}),
         ("taxonomy", {"taxonomy": False}),
         ("planner", {"planner": "bandit"}),
@@ -40,6 +39,13 @@ def test_a_part_can_be_switched_off_by_name() -> None:
 def test_a_setting_can_be_switched_off(part: str, changed: dict[str, object]) -> None:
     assert without(DEFAULT, part) == DEFAULT.model_copy(update={"name": f"default-{part}", **changed})
     assert without(DEFAULT, part) != DEFAULT.model_copy(update={"name": f"default-{part}"})
+
+
+def test_the_gate_can_be_taken_from_a_preset_that_has_one() -> None:
+    gepa = PRESETS["gepa"]
+    assert without(gepa, "repair") == gepa.model_copy(update={"name": "gepa-repair", "gate": False})
+    with pytest.raises(BadInput, match="preset default: has no part 'repair'"):
+        without(DEFAULT, "repair")
 
 
 def test_without_racing_every_stage_is_measured_in_full() -> None:

@@ -146,7 +146,7 @@ async def test_where_nothing_helps_the_seed_is_kept(tmp_path: Path) -> None:
 async def test_luck_on_validation_is_hardly_ever_an_improvement(tmp_path: Path) -> None:
     decisions = []
     for seed in range(10):
-        result = await optimized(tmp_path, guesses, seed=seed)
+        result = await optimized(tmp_path / str(seed), guesses, seed=seed)
         decisions.append(result.verdict.decision)
         if result.verdict.decision == "kept":
             assert result.prompt.instructions() == "Name the team."
