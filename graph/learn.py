@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from crito.agents.recipes import recipe_of
 from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
+from crito.graph.recipes import recipe
 from crito.memory.confidential import Confidential
 from crito.memory.lesson_store import Record
 from crito.memory.lessons import Observation
@@ -94,11 +94,11 @@ def _recipes(
 ) -> Iterator[Observation]:
     """The recipe that a candidate is, and the one that it followed as far as the seed allowed it."""
     followed = advised.get(candidate.hypothesis.partition(":")[0]) if candidate.operator == "recall" else None
-    for recipe in dict.fromkeys(filter(None, (_recipe(deps, candidate), followed))):
+    for found in dict.fromkeys(filter(None, (recipe(deps, candidate), followed))):
         yield Observation(
             kind="recipe",
-            text=recipe.text,
-            recipe=recipe,
+            text=found.text,
+            recipe=found,
             operator=candidate.operator,
             candidate=candidate.id,
             **about,
@@ -107,7 +107,7 @@ def _recipes(
 
 def _direction(deps: Deps, candidate: Candidate, secret: Confidential, about: dict[str, Any]) -> Iterator[Observation]:
     """What an agent said it would change, unless it tells what the user's texts say."""
-    if candidate.author == "code" or candidate.patch is None or _recipe(deps, candidate) is not None:
+    if candidate.author == "code" or candidate.patch is None or recipe(deps, candidate) is not None:
         return
     label, _, said = candidate.hypothesis.partition(": ")
     text = "".join(c for c in " ".join(said.split()) if c.isprintable())[:_LONGEST]
@@ -133,12 +133,8 @@ def _effect(deps: Deps, candidate: Candidate) -> dict[str, Any] | None:
     """
     if not candidate.parents:
         return None
-    against = deps.seed if _recipe(deps, candidate) is not None else candidate.parents[0]
+    against = deps.seed if recipe(deps, candidate) is not None else candidate.parents[0]
     return _summary(deps, candidate.id, against)
-
-
-def _recipe(deps: Deps, candidate: Candidate) -> Recipe | None:
-    return recipe_of(candidate.main, deps.archive.candidate(deps.seed).main, deps.task)
 
 
 def _summary(deps: Deps, candidate: str, against: str) -> dict[str, Any] | None:

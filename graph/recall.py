@@ -9,9 +9,9 @@ import numpy as np
 from langgraph.runtime import Runtime
 from numpy.typing import NDArray
 
-from crito.agents.recipes import recipe_of
 from crito.errors import PatchRejected
 from crito.graph.deps import Deps
+from crito.graph.recipes import recipe
 from crito.graph.state import RunState
 from crito.memory.attempts import Attempt
 from crito.memory.lesson_store import LessonStore
@@ -126,10 +126,7 @@ def uses(deps: Deps, recalled: Recalled) -> tuple[LessonUse, ...]:
 def _follower(deps: Deps, advice: Advice, attempts: Mapping[str, Attempt]) -> Attempt | None:
     """The attempt at a recipe: who was made of it or, as it was there already, whoever is put together like that."""
     made = (a for a in attempts.values() if a.hypothesis.partition(":")[0] == f"lesson {advice.lesson}")
-    seed = deps.archive.candidate(deps.seed).main
-    like = (
-        a for c, a in attempts.items() if recipe_of(deps.archive.candidate(c).main, seed, deps.task) == advice.recipe
-    )
+    like = (a for c, a in attempts.items() if recipe(deps, deps.archive.candidate(c)) == advice.recipe)
     return next(made, None) or max(like, key=lambda attempt: attempt.n, default=None)
 
 

@@ -51,13 +51,14 @@ def lasting(seen: NDArray[np.float64], now: float) -> NDArray[np.float64]:
 def promise(measured: Sequence[Measured], now: float) -> float:
     """The gain that runs of like tasks with the same model promise: pulled towards none by doubt, losses and age.
 
-    None where two of them or more saw no gain, and fewer saw one.
+    None without any, and where two of them or more saw no gain, and fewer saw one.
 
     Args:
         measured: One for each run.
         now: Seconds since 1970.
     """
-    n, gains, seen = np.array([(m.n, m.gain, m.seen) for m in measured], dtype=np.float64).T
+    rows = [(m.n, m.gain, m.seen) for m in measured]
+    n, gains, seen = np.array(rows, dtype=np.float64).reshape(-1, 3).T
     lost, won = np.count_nonzero(gains <= 0), np.count_nonzero(gains > 0)
     weights = np.minimum(n, MOST) * lasting(seen, now)
     found = float(weights @ gains / (weights.sum() + DOUBT))

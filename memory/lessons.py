@@ -24,6 +24,8 @@ from crito.memory.recipe import Recipe
 from crito.memory.signature import ALIKE, Name, OneLine, Signature, Signatures, TargetName
 from crito.tools.redaction import public_name
 
+_DRAWN = ("spread", "null", "recall")
+"""Operators whose recipes were drawn before anything was known of the run, so that what they gained is no choice."""
 _Id = Annotated[Name, Field(min_length=1)]
 
 
@@ -79,6 +81,11 @@ class Observation(BaseModel):
         return f"{self.run}.{self.candidate}.{self.lesson}"
 
     @property
+    def unchosen(self) -> bool:
+        """Whether it tells something of its advice: what a recipe gained that was made of a winner is the winner's."""
+        return self.kind == "direction" or self.operator in _DRAWN
+
+    @property
     def lesson(self) -> str:
         """Id of the lesson that it belongs to: the same advice, whatever task and model it was measured with."""
         said = self.recipe.model_dump_json() if self.recipe else f"{self.label}: {self.text}"
@@ -116,10 +123,12 @@ class Lesson(BaseModel):
     @cached_property
     def effects(self) -> tuple[Observation, ...]:
         """One observation for each run: what it saw on several candidates, averaged."""
-        by_run: dict[str, list[Observation]] = {}
-        for observation in self.observations:
-            by_run.setdefault(observation.run, []).append(observation)
-        return tuple(_averaged(of_run) for of_run in by_run.values())
+        return _by_run(self.observations)
+
+    @cached_property
+    def evidence(self) -> tuple[Observation, ...]:
+        """The same, of candidates alone that tell something of the advice."""
+        return _by_run([observation for observation in self.observations if observation.unchosen])
 
     @property
     def n(self) -> int:
@@ -156,12 +165,19 @@ class Lesson(BaseModel):
         Args:
             now: Seconds since 1970.
         """
-        return promise(self.effects, now)
+        return promise(self.evidence, now)
 
     @property
     def runs(self) -> tuple[str, ...]:
         """The runs that it was measured in."""
         return tuple(effect.run for effect in self.effects)
+
+
+def _by_run(observations: Iterable[Observation]) -> tuple[Observation, ...]:
+    by_run: dict[str, list[Observation]] = {}
+    for observation in observations:
+        by_run.setdefault(observation.run, []).append(observation)
+    return tuple(_averaged(of_run) for of_run in by_run.values())
 
 
 def _averaged(of_run: Sequence[Observation]) -> Observation:
@@ -202,7 +218,7 @@ class Recollection:
         self._known = list(known)
         self._kind = np.array([lesson.latest.kind for lesson in known])
         self._words = Bm25([f"{lesson.latest.label} {lesson.text}" for lesson in known])
-        rows = [(at, effect) for at, lesson in enumerate(known) for effect in lesson.effects]
+        rows = [(at, effect) for at, lesson in enumerate(known) for effect in lesson.evidence]
         self._lesson = np.array([at for at, _ in rows], dtype=np.intp)
         self._n, gains, self._seen = (
             np.array([getattr(e, name) for _, e in rows], dtype=np.float64) for name in ("n", "gain", "seen")

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crito.prompt import DemosPlace, Place, Style
 
+LARGEST = 12
+"""Demonstrations of the largest set."""
 Instructions = Literal["kept", "none", "answer_rule"]
 
 
@@ -32,7 +34,7 @@ class Recipe(BaseModel):
         instructions: The seed's, none at all, or the seed's and the rule that asks for the answer alone.
         cue: Which of the answer cues ends the input; None for the seed's own template.
         layout_change: Which parts have another place or style than the seed's.
-        demos: How many demonstrations there are.
+        demos: How many demonstrations there are; twelve for as many as fit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,4 +62,5 @@ class Recipe(BaseModel):
         if self.cue is not None:
             yield "an answer cue" + (f" (form {self.cue + 1})" if self.cue else "")
         if self.demos:
-            yield f"{self.demos} examples" + (f" {_SHOWN[change.demos]}" if change.demos else "")
+            shown = "as many examples as fit" if self.demos >= LARGEST else f"{self.demos} examples"
+            yield shown + (f" {_SHOWN[change.demos]}" if change.demos else "")

@@ -13,14 +13,13 @@ import numpy as np
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.offspring import offspring
+from crito.memory.recipe import LARGEST
 from crito.patch import Edit, Patch
 from crito.prompt import Demo, Message
 from crito.records import Candidate
 from crito.task import Example, Task
 from crito.tools.limits import message_tokens
 
-LARGEST = 12
-"""Demonstrations of the largest set."""
 _SIZES = (2, 4, 6, 8, 10, LARGEST)
 _DEMO_TOKENS = 280
 """Tokens that a set of demonstrations may take, about: they are paid for in every use."""
@@ -88,8 +87,7 @@ def sample(demos: Sequence[Demo], task: Task, rng: np.random.Generator, *, size:
         size: How many, if so many fit into the tokens for demonstrations; by default drawn, with odds that go by the
             square of the size: larger sets of one layout did better on most public tasks (docs/benchmarks.md).
     """
-    ordered = sorted(demos, key=lambda d: sum(len(v) for v in d.inputs.values()))
-    short = ordered[: max(len(ordered) * 2 // 3, 1)]
+    short = _short(demos)
     sizes = np.array(set_sizes(short, task))
     odds = sizes**2 / np.sum(sizes**2)
     wanted = min(size, int(sizes[-1])) if size is not None else int(rng.choice(sizes, p=odds))
@@ -135,6 +133,18 @@ def changed(shown: Sequence[Demo], demos: Sequence[Demo], task: Task, rng: np.ra
     else:
         current = [current[i] for i in rng.permutation(len(current))]
     return current
+
+
+def largest_set(task: Task) -> int:
+    """How many of the training examples with their given answers fit at most; the largest set where none has one."""
+    demos = [Demo(inputs=e.inputs, output=e.expected) for e in task.splits.train if e.expected is not None]
+    return set_sizes(_short(demos), task)[-1] if demos else LARGEST
+
+
+def _short(demos: Sequence[Demo]) -> list[Demo]:
+    """The shorter two thirds, shortest first."""
+    ordered = sorted(demos, key=lambda d: sum(len(v) for v in d.inputs.values()))
+    return ordered[: max(len(ordered) * 2 // 3, 1)]
 
 
 def set_sizes(demos: Sequence[Demo], task: Task) -> list[int]:

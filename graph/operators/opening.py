@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from crito.agents.recipes import recipe_of
 from crito.graph.deps import Deps
 from crito.graph.operators import demonstrations, recall, spread, strategy
 from crito.graph.operators.assignment import Assignment
+from crito.graph.recipes import recipe
 from crito.memory.recalled import Recalled
 from crito.memory.recipe import Recipe
 from crito.prompt import Prompt
@@ -29,17 +29,17 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
         baselines = bare if any(advice.recipe == _NULL for advice in recalled.recipes) else []
     else:
         baselines = [*bare, *strategy.chain_of_thought(seed, deps.task, number)]
-    known = [candidate for candidate in baselines if not _refuted(deps, candidate, seed, recalled)][: assignment.count]
+    known = [candidate for candidate in baselines if not _refuted(deps, candidate, recalled)][: assignment.count]
     room = assignment.count - len(known)
     demos = await demonstrations.harvest(deps, seed) if room and deps.preset.demos else []
     if first:
         return [*known, *recall.advised(deps, seed, recalled, demos)[:room]]
     drawn = spread.around(deps, seed, demos, room, round_number=number)
-    return [*known, *(candidate for candidate in drawn if not _refuted(deps, candidate, seed, recalled))]
+    return [*known, *(candidate for candidate in drawn if not _refuted(deps, candidate, recalled))]
 
 
-def _refuted(deps: Deps, candidate: Candidate, seed: Candidate, recalled: Recalled) -> bool:
-    return recipe_of(candidate.main, seed.main, deps.task) in recalled.refuted
+def _refuted(deps: Deps, candidate: Candidate, recalled: Recalled) -> bool:
+    return recipe(deps, candidate) in recalled.refuted
 
 
 def null(seed: Candidate, round_number: int = 0) -> list[Candidate]:

@@ -15,9 +15,9 @@ import numpy as np
 from crito.agents.recipes import followed, templates
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
-from crito.graph.operators.demonstrations import LARGEST, harvest, sample
+from crito.graph.operators.demonstrations import harvest, sample
 from crito.graph.operators.offspring import offspring
-from crito.memory.recipe import LayoutChange, Recipe
+from crito.memory.recipe import LARGEST, LayoutChange, Recipe
 from crito.prompt import Demo, Prompt
 from crito.records import Candidate
 from crito.task import Task

@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # as a script it stands outs
 from crito import Budget, evaluate
 from crito.agents.recipes import followed, templates
 from crito.bench_tasks import tasks
-from crito.graph.operators.demonstrations import LARGEST, changed, sample
+from crito.graph.operators.demonstrations import changed, sample
 from crito.graph.operators.spread import drawn
+from crito.memory.recipe import LARGEST
 from crito.prompt import Demo, Prompt
 from crito.task import Example, Task
 

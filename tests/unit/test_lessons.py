@@ -23,7 +23,7 @@ def observed(**fields: Any) -> Observation:
         "label": "off_label",
         "signature": TASK,
         "model": "m",
-        "operator": "critique_synthesis",
+        "operator": "spread" if fields.get("kind") == "recipe" else "critique_synthesis",
         "n": 48,
         "gain": gain,
         "low": max(-1.0, gain - 0.1),
@@ -215,3 +215,13 @@ def test_an_empty_memory_has_no_advice() -> None:
 def test_a_malformed_observation_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         observed(**wrong)
+
+
+@pytest.mark.parametrize("operator", ["compress", "demonstrations", "sweep", "merge"])
+def test_a_recipe_that_was_made_of_a_winner_promises_nothing(operator: str) -> None:
+    chosen = tried(4, 0.9, operator=operator)
+    assert worth(chosen, tried(8, 0.3)) == 0.0
+    (lesson,) = lessons([chosen])
+    assert (lesson.gain, lesson.promise(NOW)) == (0.9, 0.0)
+    drawn = tried(4, 0.6, run="r2")
+    assert worth(chosen, drawn) == pytest.approx(worth(drawn))
