@@ -24,7 +24,8 @@ def recipe_of(prompt: Prompt, seed: Prompt, task: Task) -> Recipe | None:
     if instructions is None or prompt.template not in known or prompt.words != seed.words:
         return None
     cue = known.index(prompt.template) - 1
-    changed = {key: value for key, value in prompt.layout if value != getattr(seed.layout, key)}
+    unseen = () if prompt.sections else ("style", "instructions")
+    changed = {k: value for k, value in prompt.layout if value != getattr(seed.layout, k) and k not in unseen}
     return Recipe(
         instructions=instructions,
         cue=None if cue < 0 else cue,

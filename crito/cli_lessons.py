@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from crito.memory.lessons import Lesson
     from crito.memory.proven import Proven
 
+_SHOWN = 5
 _Made = TypeVar("_Made")
 Scope = Annotated[
     Memory, typer.Option("--memory", help="The project's lessons, beside the run database, or the user's own.")
@@ -60,7 +61,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a lesson, or a proven prompt by the id of its run, with every effect that was measured."""
-    matching = [known for known in _in(memory, db, _known) if known.id.startswith(lesson)]
+    begun = [known for known in _in(memory, db, _known) if known.id.startswith(lesson)]
+    matching = [known for known in begun if known.id == lesson] or begun
     if len(matching) != 1:
         what = "is not the beginning of any lesson" if not matching else f"fits {len(matching)} lessons"
         raise BadInput(f"lesson: {lesson!r} {what}; see: crito lessons list")
@@ -146,7 +148,8 @@ async def _forgotten(store: LessonStore, name: str) -> int:
     exact = [run for run in meant if run == name] or meant
     if len(exact) != 1:
         what = f"may mean {', '.join(exact)}; give more of its id" if exact else "left nothing in this memory"
-        raise BadInput(f"run: {name!r} {what}; see the runs of: crito lessons list --json")
+        latest = f"; the latest that did are {', '.join(known[-_SHOWN:])}" if known and not exact else ""
+        raise BadInput(f"run: {name!r} {what}{latest}")
     return await store.forget(exact[0])
 
 

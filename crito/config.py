@@ -48,7 +48,7 @@ class PromptForm(_Keys):
         template: The message that carries the inputs; None for one line per input.
         words: The word that the model is asked to say for a label, by label.
         calibration: What the probability of each label is to be divided by, with ``scoring: calibrated``.
-        gap: What stands between instructions of one section and the input where both are in one message.
+        gap: White space between instructions that are one plain text and the input, where both are in one message.
     """
 
     sections: tuple[Section, ...] = ()

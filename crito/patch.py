@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,7 +21,8 @@ class Edit(BaseModel):
     Attributes:
         op: ``add`` makes a section, atom or demo (an index says before which; without one it goes last),
             ``replace`` and ``delete`` want an existing path, ``move`` puts the part at index ``to`` among its like.
-        path: ``task``, ``rules``, ``rules[2]``, ``demos``, ``demos[0]``, ``layout.style``, ``template``, ``words``.
+        path: ``task``, ``rules``, ``rules[2]``, ``demos``, ``demos[0]``, ``layout.style``, ``template``, ``words``,
+            ``gap``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,7 +64,7 @@ def diff(old: Prompt, new: Prompt) -> Patch:
     for key in Layout.model_fields:
         if getattr(old.layout, key) != getattr(new.layout, key):
             edits.append(Edit(op="replace", path=f"layout.{key}", value=getattr(new.layout, key)))
-    for key in ("template", "words"):
+    for key in ("template", "words", "gap"):
         if getattr(old, key) != getattr(new, key):
             edits.append(Edit(op="replace", path=key, value=getattr(new, key)))
     return Patch(edits=tuple(edits))
@@ -94,10 +96,8 @@ def _apply_one(prompt: Prompt, edit: Edit) -> Prompt:
     name, index, key = match["name"], match["index"], match["key"]
     if key or name == "layout":
         return _edit_layout(prompt, edit, key)
-    if name == "template":
-        return _edit_template(prompt, edit)
-    if name == "words":
-        return _edit_words(prompt, edit)
+    if name in _WHOLE:
+        return _WHOLE[name](prompt, edit)
     if name == "demos":
         demos = _edit_list(list(prompt.demos), edit, index, Demo)
         return prompt.model_copy(update={"demos": demos})
@@ -125,6 +125,12 @@ def _edit_template(prompt: Prompt, edit: Edit) -> Prompt:
     if set(changed.fields) != set(prompt.fields):
         raise PatchRejected(f"template must keep its placeholders: {', '.join(prompt.fields)}")
     return changed
+
+
+def _edit_gap(prompt: Prompt, edit: Edit) -> Prompt:
+    if edit.op != "replace" or not isinstance(edit.value, str) or edit.value.strip():
+        raise PatchRejected("gap takes 'replace' with white space")
+    return prompt.model_copy(update={"gap": edit.value})
 
 
 def _edit_words(prompt: Prompt, edit: Edit) -> Prompt:
@@ -166,6 +172,13 @@ def _edit_atom(prompt: Prompt, edit: Edit, name: str, index: str | None) -> Prom
     atoms = _edit_list(list(section.body), edit, index, str)
     sections = tuple(Section(name=name, body=atoms) if s.name == name else s for s in prompt.sections)
     return prompt.model_copy(update={"sections": tuple(s for s in sections if s.body)})
+
+
+_WHOLE: Mapping[str, Callable[[Prompt, Edit], Prompt]] = {
+    "template": _edit_template,
+    "words": _edit_words,
+    "gap": _edit_gap,
+}
 
 
 def _edit_list(items: list[Any], edit: Edit, index: str | None, kind: type) -> tuple[Any, ...]:
@@ -215,7 +228,7 @@ def _keep_frozen(old: Prompt, new: Prompt) -> Prompt:
             continue
         section_name, index = _frozen_path(old, mark)
         if section_name is None:
-            if mark in old.instructions() + old.template and mark not in new.instructions() + new.template:
+            if mark in old.written and mark not in new.written:
                 raise PatchRejected(f"the frozen text {mark!r} must stay as it is")
             marks.append(mark)
             continue

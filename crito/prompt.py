@@ -25,12 +25,12 @@ DemosPlace = Literal["turns", "inline"]
 Place = Literal["system", "user", "each"]
 Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _FIELD = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}")
-_SECTION_NAME = re.compile(r"(?!(?:demos|layout|template|words)\Z|layout\.)[^\[\]]+")
+_SECTION_NAME = re.compile(r"(?!(?:demos|layout|template|words|gap)\Z|layout\.)[^\[\]]+")
 """Names that a path can mean: the other parts of a prompt and list indices are taken."""
 _PARAGRAPH = "\n\n"
-_BREAK = re.compile(r"(?<=[.:!?])\s+|\s*\n\s*")
-_SENTENCE = 3
-"""Words from which what stands before an input is an instruction, and no name of the input such as "Question:"."""
+_BREAK = re.compile(r"(?<=[.:!?])\s+|\s*\n\s*|(?<=[\u3002\uff1a\uff01\uff1f])\s*")
+_NAMING = re.compile(r"\s*(?:[^\s\uff1a]+\s+)?[^\s\uff1a]{1,12}[:\uff1a]|\s*")
+"""A name of the input such as "Question:", which is no sentence."""
 ORDERED = "steps"
 """Name of the section whose list has an order; elsewhere rules may stand in any."""
 _TRANSCRIPT = re.compile(r"\[(system|user)\]\s*\n.*\n\[assistant\]\s*\n", re.DOTALL)
@@ -95,6 +95,7 @@ class Prompt(BaseModel):
         calibration: What the probability of each label is to be divided by before the likeliest is taken, as
             :meth:`pick` does; empty for none. It holds for this prompt and the model that it was estimated with: an
             edit leaves it out. The model does not see it.
+        gap: White space between instructions that are one plain text and the input, where both are in one message.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -161,6 +162,8 @@ class Prompt(BaseModel):
         unseen: dict[str, Any] = {"frozen": True, "calibration": True, "demos": {"__all__": {"example_id"}}}
         if not self.words:
             unseen["words"] = True  # a prompt keeps the name that it had before there were words
+        if self._between == _PARAGRAPH or not self.sections or self.layout.instructions == "system":
+            unseen["gap"] = True
         canonical = self.model_dump_json(exclude=unseen)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -174,6 +177,18 @@ class Prompt(BaseModel):
         if style == "json" and self.sections:
             return json.dumps({s.name: s.body for s in self.sections}, ensure_ascii=False, indent=1)
         return "\n\n".join(_mark(section, style) for section in self.sections)
+
+    @property
+    def written(self) -> str:
+        """Instructions and template in one text, as they stand where both are in one message."""
+        return f"{self.instructions()}{self._between}{self.template}" if self.sections else self.template
+
+    @property
+    def _between(self) -> str:
+        """What separates instructions from the input: the gap as long as they are one plain text beside it."""
+        inline = bool(self.demos) and self.layout.demos == "inline"
+        plain = len(self.sections) == 1 and isinstance(self.sections[0].body, str) and self.layout.style == "plain"
+        return self.gap if plain and not inline else _PARAGRAPH
 
     def fill(self, inputs: Mapping[str, str]) -> str:
         """The template with its placeholders replaced, once: braces inside the values stay as they are.
@@ -267,8 +282,6 @@ class Prompt(BaseModel):
         if self.layout.demos == "inline" and demos:
             shown = "\n\n".join(f"{asked}\n{answer}" for asked, answer in demos)
             demos, question = [], f"{shown}\n\n{question}"
-        inline = bool(self.demos) and self.layout.demos == "inline"
-        gap = _PARAGRAPH if inline or len(self.sections) > 1 else self.gap
         messages: list[Message] = []
         place = self.layout.instructions if instructions else "system"
         if instructions and place == "system":
@@ -276,7 +289,7 @@ class Prompt(BaseModel):
         turns = [*demos, (question, None)]
         for index, (asked, answer) in enumerate(turns):
             led = place == "each" or (place == "user" and index == 0)
-            messages.append(Message(role="user", content=f"{instructions}{gap}{asked}" if led else asked))
+            messages.append(Message(role="user", content=f"{instructions}{self._between}{asked}" if led else asked))
             if answer is not None:
                 messages.append(Message(role="assistant", content=answer))
         return messages
@@ -298,7 +311,7 @@ def _led(text: str) -> tuple[str, str, str] | None:
     breaks = list(_BREAK.finditer(text, 0, first.start()))
     starts = [0, *(at.end() for at in breaks)]
     for start, at in reversed(list(zip(starts, breaks, strict=False))):
-        if len(text[start : at.start()].split()) >= _SENTENCE:
+        if not _NAMING.fullmatch(text, start, at.start()):
             return text[: at.start()], at.group(), text[at.end() :]
     return None
 

@@ -19,7 +19,7 @@ def baselines(deps: Deps) -> tuple[Baseline, ...]:
     seed = deps.archive.candidate(deps.seed)
     named = {
         seed.id: "your prompt",
-        **{candidate.id: "the input alone" for candidate in null(seed)},
+        **{candidate.id: "no instructions" for candidate in null(seed)},
         **{candidate.id: "your prompt, step by step" for candidate in chain_of_thought(seed, deps.task)},
     }
     known = deps.archive.candidates()

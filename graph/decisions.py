@@ -120,7 +120,8 @@ def _following(deps: Deps, state: RunState, left: int, total: int, waited: int) 
     now = stages[state["stage"]]
     perfect = set(deps.archive.values(state["incumbent"], deps.val)) == {1.0}
     wanted = [i for i, stage in enumerate(stages) if not perfect or stage.accept == "cheaper"]
-    hope = state["stale"] < now.patience or waited < now.persistence * total
+    advice = state["stage_rounds"] == 0  # of earlier runs: whatever came of it, the rest of the opening follows
+    hope = advice or state["stale"] < now.patience or waited < now.persistence * total
     reserve = now.reserve if now is not stages[-1] else 0.0
     more = state["stage_rounds"] < now.rounds and hope and left > reserve * total
     if more and state["stage"] in wanted:

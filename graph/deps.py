@@ -29,7 +29,7 @@ from crito.tools.splits import interleaved
 from crito.tools.telemetry import Tracer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Deps:
     """The run's task, agents, memory and tools.
 

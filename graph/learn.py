@@ -63,7 +63,8 @@ def _records(deps: Deps, state: Mapping[str, Any], signature: Signature) -> Iter
     if arms:
         yield OperatorUse(arms=arms, **about)
     for offer in recalled.prompts:
-        yield from _trial(deps, offer, about)
+        if offer.whole:
+            yield from _trial(deps, offer, about)
     if deps.task.remember_prompts and verdict.best not in {offer.candidate for offer in recalled.prompts}:
         yield from _proven(deps, verdict.best, about)
 
@@ -72,7 +73,7 @@ def _trial(deps: Deps, offer: Offer, about: dict[str, Any]) -> Iterator[Trial]:
     """What a proven prompt of another run is worth in this one, beside the seed."""
     effect = _summary(deps, offer.candidate, deps.seed)
     if effect is not None:
-        yield Trial(run=about["run"], origin=offer.run, n=effect["n"], gain=effect["gain"], seen=about["seen"])
+        yield Trial(origin=offer.run, n=effect["n"], gain=effect["gain"], **about)
 
 
 def _proven(deps: Deps, best: str, about: dict[str, Any]) -> Iterator[ProvenPrompt]:

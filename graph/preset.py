@@ -33,7 +33,7 @@ class Stage(BaseModel):
         schedule: How its contenders race; None for the preset's schedule.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     name: str
     operators: tuple[str, ...] = Field(min_length=1)
     steps: int = Field(default=1, gt=0)
@@ -88,7 +88,7 @@ class Preset(BaseModel):
         agents: Whether the method is nothing without a capable agent model.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     name: str
     source: str = ""
     about: str
@@ -138,7 +138,8 @@ class Preset(BaseModel):
     def most_calls(self, examples: int, search: float = math.inf) -> float:
         """Target calls that a search takes at most: what its rounds may take, and no more than it is given.
 
-        Infinite for a method that takes whatever it is given, where it is given no limit.
+        Infinite for a method that takes whatever it is given, where it is given no limit. What advice of earlier runs
+        adds to an opening is not in it.
 
         Args:
             examples: Validation examples.
@@ -160,5 +161,5 @@ class Preset(BaseModel):
 
     @property
     def recalls(self) -> bool:
-        """Whether its search takes along what earlier runs learned: their advice races in the opening."""
-        return "opening" in self.operators
+        """Whether its search takes along what earlier runs learned: their advice races in an opening at its start."""
+        return "opening" in self.stages[0].operators

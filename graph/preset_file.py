@@ -35,8 +35,10 @@ def read_preset(path: Path) -> Preset:
 
 
 def as_yaml(preset: Preset) -> str:
-    """A preset as the text of such a file, with every setting."""
-    return yaml.safe_dump(preset.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+    """A preset as the text of such a file, with every setting but its name: what is changed is another method."""
+    return yaml.safe_dump(
+        preset.model_dump(mode="json", exclude={"name"}), sort_keys=False, allow_unicode=True, width=100
+    )
 
 
 def _problem(error: ValidationError) -> str:

@@ -18,7 +18,7 @@ from crito.graph.preset import Preset, Stage
 from crito.graph.preset_file import SUFFIXES, read_preset
 from crito.task import Task
 
-_OPENING = Stage(name="opening", operators=("opening",), share=0.35, count=20, patience=2)
+_OPENING = Stage(name="opening", operators=("opening",), share=0.35, count=20)
 _COMPRESS = Stage(name="compress", operators=("compress",), share=0.1, rounds=4, accept="cheaper")
 _SEARCH = (
     "critique_synthesis",

@@ -28,7 +28,7 @@ from crito.tools.duplicates import Tried
 from crito.tools.guards import screen
 from crito.tools.redaction import redacted
 
-_RECIPES, _DIRECTIONS, _PROMPTS = 4, 24, 2
+_RECIPES, _DIRECTIONS, _PROMPTS, _REFUTED = 4, 24, 2, 48
 """How much is taken along: recipes and prompts cost a race, directions the critic's attention."""
 
 
@@ -53,7 +53,7 @@ async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
         recalled = Recalled(
             recipes=tuple(Advice.of(*found) for found in recipes),
             directions=tuple(Advice.of(*found) for found in directions),
-            refuted=tuple(x.latest.recipe for x in known.refuted(signature) if x.latest.recipe is not None),
+            refuted=tuple(x.latest.recipe for x in known.refuted(signature) if x.latest.recipe)[-_REFUTED:],
             prompts=await _proven(deps, deps.lessons, signature),
             operators=priors(await deps.lessons.read(OperatorUse), signature, model),
         )
@@ -85,12 +85,15 @@ async def _proven(deps: Deps, store: LessonStore, signature: Signature) -> tuple
         prompt = _without_held_out(found.prompt.prompt, deps.task)
         patch = seed.main.diff(prompt).model_copy(update={"rationale": found.text})
         try:
-            candidate = child(seed, patch, operator="recall", round_number=0)
+            candidate = child(seed, patch, operator="proven", round_number=0)
         except PatchRejected:
             continue
         if screen(candidate, seed, deps.task, Tried(made), deps.prompt_tokens) is None:
             made.append(candidate)
-            offers.append(Offer(candidate=candidate.id, run=found.id, text=found.text, gain=found.prompt.gain))
+            whole = prompt == found.prompt.prompt
+            offers.append(
+                Offer(candidate=candidate.id, run=found.id, text=found.text, gain=found.prompt.gain, whole=whole)
+            )
     await deps.archive.add(*made)
     return tuple(offers)
 

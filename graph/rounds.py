@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +34,11 @@ from crito.tools.together import together
 
 _DEAF = 2
 """After so many questions that led to no patch the agents' model is not asked again in this run: it is too weak."""
+_EVEN = 1.0
+"""Share of a step for which the planner named none."""
+_LEAST = 0.1
+"""Share that the planner leaves to each step of the bandit's."""
+_ROUNDING = 1e-9
 _DRAWS = 2**31
 """So many numbers may a worker's draw have that two of a run hardly have the same."""
 
@@ -65,10 +70,7 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
             steps = [*merging, *(await _steps(state, deps, stage, count) if count else ())]
         except BudgetExhausted:
             steps = merging
-        total = sum(step.share for step in steps)
-        chosen = Plan(
-            round=number, steps=tuple(step.model_copy(update={"share": step.share / total}) for step in steps)
-        )
+        chosen = Plan(round=number, steps=_shared(steps))
         span.set_attribute("crito.steps", [f"{s.author}: {s.operator} {s.reason}".strip() for s in chosen.steps])
     ask, most = _heard(state), stage.count
     recalled = Recalled.model_validate(state["recalled"]).told(number, deps.attempts.all()).model_dump(mode="json")
@@ -92,7 +94,7 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
             ),
         )
         for index, step in enumerate(chosen.steps)
-        if (count := min(most or room, max(1, int(room * step.share))))
+        if (count := min(most or room, max(1, int(room * step.share + _ROUNDING))))
     ]
     deps.notify({"event": "round", "round": number, "stage": stage.name, "calls": state["calls"]})
     return Command(update=update, goto=sends or "screen")
@@ -120,7 +122,8 @@ async def propose(state: WorkerState, runtime: Runtime[Deps]) -> RunState:
             except BudgetExhausted:
                 proposed = []
         span.set_attribute("crito.proposed", [c.id for c in proposed])
-    await deps.archive.add(*proposed)
+    untried = {a.candidate for a in deps.attempts.all() if a.fate == "untried" and a.round < state["round"]}
+    await deps.archive.add(*proposed, anew=untried)
     asked = entry.asks and state["ask"] and bool(proposed or entry.writes)  # nothing proposed: nobody may have asked
     useless = asked and all(candidate.author == "code" for candidate in proposed)
     index = state["index"]
@@ -232,10 +235,21 @@ async def _steps(state: RunState, deps: Deps, stage: Stage, count: int) -> list[
         Step(
             **choice.model_dump(exclude={"parent", "share"}),
             parents=_parents(deps, state, choice, rng, turn),
-            share=choice.share or 1 / len(choices),
+            share=choice.share or _EVEN,
         )
         for turn, choice in enumerate(choices, start=number)
     ]
+
+
+def _shared(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Steps with their shares of the round: what the planner named for its own, of the rest an even part each."""
+    even = [step for step in steps if step.share == _EVEN]
+    named = sum(step.share for step in steps if step.share != _EVEN)
+    most = 1.0 - _LEAST * len(even) if even else 1.0
+    scale = most / named if named > most or not even else 1.0
+    rest = (1.0 - named * scale) / max(1, len(even))
+    shares = (rest if step.share == _EVEN else step.share * scale for step in steps)
+    return tuple(step.model_copy(update={"share": share}) for step, share in zip(steps, shares, strict=True))
 
 
 def _told(deps: Deps, candidate: str) -> str:
@@ -252,7 +266,7 @@ def _merging(deps: Deps, state: RunState, stage: Stage) -> list[Step]:
         return []
     other = max(won, key=lambda attempt: (attempt.gain or 0.0, attempt.candidate)).candidate
     reason = "two candidates won the last round"
-    return [Step(operator=MERGE, parents=(best, other), author="stage", reason=reason, share=1 / stage.steps)]
+    return [Step(operator=MERGE, parents=(best, other), author="stage", reason=reason)]
 
 
 def _usable(state: RunState, deps: Deps, stage: Stage) -> Mapping[str, BetaArm]:

@@ -6,7 +6,7 @@ that is run again after a crash decides as it did before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import sqlalchemy as sa
@@ -39,8 +39,8 @@ class Archive:
         for row in database.read(sa.select(outcomes.c.body).where(outcomes.c.run == run)):
             self._remember(Outcome.model_validate_json(row.body))
 
-    async def add(self, *new: Candidate) -> None:
-        """Keep candidates; one that is there from an earlier round keeps its history.
+    async def add(self, *new: Candidate, anew: Collection[str] = ()) -> None:
+        """Keep candidates; one that is there from an earlier round keeps its history, unless it is made ``anew``.
 
         Of two histories from one round the first in the alphabet stays, whichever worker was faster, so that a resumed
         run has the same.
@@ -49,7 +49,8 @@ class Archive:
         for candidate in new:
             known = self._candidates.get(candidate.id)
             same_round = known is not None and known.parents and known.round == candidate.round
-            if known is None or (same_round and candidate.model_dump_json() < known.model_dump_json()):
+            again = known is not None and candidate.id in anew and known.round < candidate.round
+            if known is None or again or (same_round and candidate.model_dump_json() < known.model_dump_json()):
                 self._candidates[candidate.id] = candidate
                 rows.append({"run": self._run, "id": candidate.id, "body": candidate.model_dump_json()})
         await self._database.write(candidates, *rows)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 DOUBT = 16.0
 """Examples' worth of doubt: a gain that was seen is pulled towards none."""
@@ -14,6 +15,10 @@ MOST = 100
 """Examples that one run counts at most, so that a few runs can refute any claim."""
 REFUTED = 2
 """Runs of like tasks without a gain from which what had fewer with one promises nothing."""
+MOST_EXAMPLES = 1_000_000
+"""Examples that a record may claim."""
+Seen = Annotated[float, Field(ge=0, le=1e11)]
+"""When something was measured, in seconds since 1970; the year 5138 at most."""
 OTHER_MODEL = 0.5
 """What a run with another model counts."""
 _HALF_LIFE = 90 * 86_400.0
@@ -48,7 +53,7 @@ def lasting(seen: NDArray[np.float64], now: float) -> NDArray[np.float64]:
     return 0.5 ** (np.abs(now - seen) / _HALF_LIFE)
 
 
-def promise(measured: Sequence[Measured], now: float) -> float:
+def promise(measured: Sequence[Measured], now: float, shares: NDArray[np.float64] | None = None) -> float:
     """The gain that runs of like tasks with the same model promise: pulled towards none by doubt, losses and age.
 
     None without any, and where two of them or more saw no gain, and fewer saw one.
@@ -56,10 +61,11 @@ def promise(measured: Sequence[Measured], now: float) -> float:
     Args:
         measured: One for each run.
         now: Seconds since 1970.
+        shares: What each counts by its task and model, from 1 to 0; all 1 by default.
     """
     rows = [(m.n, m.gain, m.seen) for m in measured]
     n, gains, seen = np.array(rows, dtype=np.float64).reshape(-1, 3).T
     lost, won = np.count_nonzero(gains <= 0), np.count_nonzero(gains > 0)
-    weights = np.minimum(n, MOST) * lasting(seen, now)
+    weights = np.minimum(n, MOST) * lasting(seen, now) * (1.0 if shares is None else shares)
     found = float(weights @ gains / (weights.sum() + DOUBT))
     return min(found, 0.0) if lost >= REFUTED and lost > won else found

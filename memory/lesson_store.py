@@ -120,11 +120,15 @@ class LessonStore:
             BadInput: The store fails; or a record was written by another version, or is damaged.
         """
         here = {(type(record), record.key): record for record in await self.all()}
-        given = {(type(record), record.key): record for record in records}
-        known = sum(here.get(place) == record for place, record in given.items())
-        new = [record for place, record in given.items() if place not in here]
-        await self.write(*new)
-        return Added(new=len(new), known=known, differing=len(given) - len(new) - known)
+        new: dict[tuple[type, str], Record] = {}
+        known = differing = 0
+        for record in records:
+            place = (type(record), record.key)
+            there = here.get(place) or new.setdefault(place, record)
+            known += there == record and there is not record
+            differing += there != record
+        await self.write(*new.values())
+        return Added(new=len(new), known=known, differing=differing)
 
     async def write(self, *records: Record) -> None:
         """Add records, up to a thousand in one transaction; one with the key of another takes its place."""

@@ -12,21 +12,20 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from statistics import fmean
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crito.memory.bm25 import Bm25
-from crito.memory.confidence import DOUBT, MOST, OTHER_MODEL, REFUTED, lasting, promise
+from crito.memory.confidence import DOUBT, MOST, MOST_EXAMPLES, OTHER_MODEL, REFUTED, Seen, lasting, promise
 from crito.memory.recipe import Recipe
-from crito.memory.signature import ALIKE, Name, OneLine, Signature, Signatures, TargetName
+from crito.memory.signature import ALIKE, Name, OneLine, RecordId, Signature, Signatures, TargetName
 from crito.tools.redaction import public_name
 
 _DRAWN = ("spread", "null", "recall")
-"""Operators whose recipes were drawn before anything was known of the run, so that what they gained is no choice."""
-_Id = Annotated[Name, Field(min_length=1)]
+"""Operators that draw a recipe's examples anew, so that what it gained is not what a winner's examples gain."""
 
 
 class Observation(BaseModel):
@@ -59,13 +58,13 @@ class Observation(BaseModel):
     signature: Signature
     model: TargetName
     operator: Name
-    n: int = Field(gt=0, le=1_000_000)
+    n: int = Field(gt=0, le=MOST_EXAMPLES)
     gain: float = Field(ge=-1, le=1)
     low: float = Field(ge=-1, le=1)
     high: float = Field(ge=-1, le=1)
-    run: _Id
-    candidate: _Id
-    seen: float = Field(ge=0)
+    run: RecordId
+    candidate: RecordId
+    seen: Seen
 
     @model_validator(mode="after")
     def _is_what_it_says(self) -> Self:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
+from pydantic import BaseModel, ConfigDict, Field
 
-from crito.memory.confidence import OTHER_MODEL, lasting
-from crito.memory.signature import Signature, Signatures, TargetName
+from crito.memory.confidence import OTHER_MODEL, Seen, lasting
+from crito.memory.signature import Name, RecordId, Signature, Signatures, TargetName
 from crito.tools.redaction import public_name
 from crito.tools.stats import BetaArm
 
+_Steps = Annotated[float, Field(ge=0, le=1e6)]
 _MOST = 6.0
 """Steps' worth that earlier runs may weigh, so that this one can overrule them."""
 
@@ -29,11 +31,11 @@ class OperatorUse(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    run: str = Field(min_length=1)
+    run: RecordId
     signature: Signature
     model: TargetName
-    arms: dict[str, tuple[NonNegativeFloat, NonNegativeFloat]]
-    seen: float = Field(ge=0)
+    arms: dict[Name, tuple[_Steps, _Steps]]
+    seen: Seen
 
     @property
     def key(self) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from crito.memory.confidence import promise
-from crito.memory.signature import ALIKE, Signature, Signatures, TargetName
+from crito.memory.confidence import MOST_EXAMPLES, OTHER_MODEL, Seen, promise
+from crito.memory.signature import ALIKE, RecordId, Signature, Signatures, TargetName
 from crito.prompt import Prompt
 from crito.task import Task
+from crito.tools.redaction import public_name
 
 
 class ProvenPrompt(BaseModel):
@@ -32,15 +34,21 @@ class ProvenPrompt(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    run: str = Field(min_length=1)
+    run: RecordId
     signature: Signature
     model: TargetName
     inputs: tuple[str, ...]
     labels: tuple[str, ...]
     prompt: Prompt
-    n: int = Field(gt=0)
+    n: int = Field(gt=0, le=MOST_EXAMPLES)
     gain: float = Field(gt=0, le=1)
-    seen: float = Field(ge=0)
+    seen: Seen
+
+    @model_validator(mode="after")
+    def _shows_whole_examples(self) -> Self:
+        if any(set(self.prompt.fields) - set(demo.inputs) for demo in self.prompt.demos):
+            raise ValueError("prompt: a demonstration lacks an input that the template has")
+        return self
 
     @property
     def key(self) -> str:
@@ -54,17 +62,21 @@ class Trial(BaseModel):
     Attributes:
         run: Where it was measured.
         origin: The run whose prompt it is.
+        signature: Of the task that it was measured on.
+        model: The target that it was measured with.
         n: Validation examples that both answered.
         gain: Mean paired difference on them.
         seen: When, in seconds since 1970.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    run: str = Field(min_length=1)
-    origin: str = Field(min_length=1)
-    n: int = Field(gt=0)
+    run: RecordId
+    origin: RecordId
+    signature: Signature
+    model: TargetName
+    n: int = Field(gt=0, le=MOST_EXAMPLES)
     gain: float = Field(ge=-1, le=1)
-    seen: float = Field(ge=0)
+    seen: Seen
 
     @property
     def key(self) -> str:
@@ -130,7 +142,19 @@ class Proven(BaseModel):
         Args:
             now: Seconds since 1970.
         """
-        return promise(self.measured, now)
+        return self.worth(self.prompt.signature, self.prompt.model, now=now)
+
+    def worth(self, signature: Signature, model: str, *, now: float) -> float:
+        """The gain to be expected of it on a task: each run counts by its task's likeness and its model.
+
+        Args:
+            signature: Of the task at hand.
+            model: Of the task at hand.
+            now: Seconds since 1970.
+        """
+        alike = Signatures([m.signature for m in self.measured]).likeness(signature)
+        known = np.array([1.0 if m.model == public_name(model) else OTHER_MODEL for m in self.measured])
+        return promise(self.measured, now, alike**2 * known)
 
 
 def proven(prompts: Iterable[ProvenPrompt], trials: Iterable[Trial]) -> list[Proven]:
@@ -150,7 +174,7 @@ def fitting(
     Args:
         known: All that there are.
         task: The task at hand.
-        signature: Of the task at hand; likeness to it weighs what a prompt promises.
+        signature: Of the task at hand.
         count: How many at most.
         now: Seconds since 1970; the clock's by default.
     """
@@ -159,6 +183,7 @@ def fitting(
         return []
     today = time.time() if now is None else now
     alike = Signatures([p.prompt.signature for p in same]).likeness(signature)
-    worth = {p.id: float(a) * p.promise(today) for p, a in zip(same, alike, strict=True) if a >= ALIKE}
-    hopeful = [p for p in same if worth.get(p.id, 0.0) > 0]
+    near = [p for p, likeness in zip(same, alike, strict=True) if likeness >= ALIKE]
+    worth = {p.id: p.worth(signature, task.model, now=today) for p in near}
+    hopeful = [p for p in near if worth[p.id] > 0]
     return sorted(hopeful, key=lambda p: (-worth[p.id], p.id))[:count]

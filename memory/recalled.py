@@ -63,13 +63,17 @@ class Advice(BaseModel):
 
 
 class Offer(BaseModel):
-    """The best prompt of an earlier run as a candidate of this one, with the gain that its own run measured."""
+    """The best prompt of an earlier run as a candidate of this one, with the gain that its own run measured.
+
+    It is not ``whole`` where demonstrations were left out that this task holds out.
+    """
 
     model_config = ConfigDict(frozen=True)
     candidate: str
     run: str
     text: str
     gain: float
+    whole: bool = True
 
 
 class Recalled(BaseModel):
@@ -98,14 +102,19 @@ class Recalled(BaseModel):
     def told(self, number: int, attempts: Sequence[Attempt]) -> Recalled:
         """What the workers of a round are told: of the directions a few, in turn, that no agent has taken up before.
 
+        Whatever is for the opening alone is left out once that is over.
+
         Args:
-            number: The round; the search's first is round 1.
+            number: The round; the opening takes one, or two where there is something to race.
             attempts: What was tried in the run.
         """
+        searched = number - 1 - self.advises
         before = [a for a in attempts if a.round < number and a.author != "code" and a.fate != "untried"]
         left = [advice for advice in self.directions if taken_up(advice, before) is None]
-        turn = _TOLD * max(0, number - 1) % max(1, len(left))
-        return self.model_copy(update={"directions": (*left[turn:], *left[:turn])[:_TOLD]})
+        turn = _TOLD * max(0, searched) % max(1, len(left))
+        told = (*left[turn:], *left[:turn])[:_TOLD]
+        over = {"recipes": (), "refuted": (), "prompts": ()} if searched >= 0 else {}
+        return self.model_copy(update={"directions": told, **over})
 
 
 def taken_up(advice: Advice, attempts: Sequence[Attempt]) -> Attempt | None:

@@ -37,6 +37,8 @@ def _plain(text: str) -> str:
 OneLine = Annotated[str, AfterValidator(_plain)]
 """A text that cannot steer a terminal: a store may be filled by others."""
 Name = Annotated[OneLine, Field(max_length=300)]
+RecordId = Annotated[Name, Field(min_length=1)]
+"""Of a run or a candidate."""
 TargetName = Annotated[Name, AfterValidator(public_name)]
 """A model, as it is remembered: without the keys that its address may hold."""
 

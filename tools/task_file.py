@@ -317,4 +317,4 @@ def _can_freeze(prompt: Prompt, mark: str) -> bool:
     section = prompt.section(atom[1] if atom else mark)
     if atom and section is not None:
         return not isinstance(section.body, str) and int(atom[2]) < len(section.body)
-    return section is not None or mark == "template" or mark in prompt.instructions() + prompt.template
+    return section is not None or mark == "template" or mark in prompt.written

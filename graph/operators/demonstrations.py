@@ -138,7 +138,8 @@ def changed(shown: Sequence[Demo], demos: Sequence[Demo], task: Task, rng: np.ra
 def largest_set(task: Task) -> int:
     """How many of the training examples with their given answers fit at most; the largest set where none has one."""
     demos = [Demo(inputs=e.inputs, output=e.expected) for e in task.splits.train if e.expected is not None]
-    return set_sizes(_short(demos), task)[-1] if demos else LARGEST
+    short = _short(demos)
+    return min(set_sizes(short, task)[-1], len(short)) if demos else LARGEST
 
 
 def _short(demos: Sequence[Demo]) -> list[Demo]:

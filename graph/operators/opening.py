@@ -29,13 +29,15 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
         baselines = bare if any(advice.recipe == _NULL for advice in recalled.recipes) else []
     else:
         baselines = [*bare, *strategy.chain_of_thought(seed, deps.task, number)]
-    known = [candidate for candidate in baselines if not _refuted(deps, candidate, recalled)][: assignment.count]
+    over = {attempt.candidate for attempt in deps.attempts.all() if attempt.round < number}
+    known = [c for c in baselines if c.id not in over and not _refuted(deps, c, recalled)][: assignment.count]
     room = assignment.count - len(known)
     demos = await demonstrations.harvest(deps, seed) if room and deps.preset.demos else []
     if first:
         return [*known, *recall.advised(deps, seed, recalled, demos)[:room]]
-    drawn = spread.around(deps, seed, demos, room, round_number=number)
-    return [*known, *(candidate for candidate in drawn if not _refuted(deps, candidate, recalled))]
+    drawn = spread.around(deps, seed, demos, 2 * room, round_number=number)
+    new = [c for c in drawn if c.id not in over and not _refuted(deps, c, recalled)]
+    return [*known, *new[:room]]
 
 
 def _refuted(deps: Deps, candidate: Candidate, recalled: Recalled) -> bool:
@@ -48,5 +50,5 @@ def null(seed: Candidate, round_number: int = 0) -> list[Candidate]:
     if any(prompt.frozen for prompt in seed.prompts.values()) or candidate_id(prompts) == seed.id:
         return []
     bare = Candidate(id=candidate_id(prompts), prompts=prompts, parents=(seed.id,), operator="null", round=round_number)
-    patch = seed.main.diff(bare.main).model_copy(update={"rationale": "the input alone, as a baseline"})
+    patch = seed.main.diff(bare.main).model_copy(update={"rationale": "no instructions, as a baseline"})
     return [bare.model_copy(update={"patch": patch, "hypothesis": patch.rationale})]

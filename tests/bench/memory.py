@@ -26,6 +26,8 @@ from crito.bench_tasks import tasks as read_tasks
 from crito.memory.lesson_store import opened
 from crito.memory.lessons import Observation, lessons
 from crito.memory.operator_use import OperatorUse
+from crito.memory.proven import ProvenPrompt
+from crito.prompt import Section
 from crito.task import Budget, Task
 from crito.tools.scripted_model import ScriptedModel
 from tests.bench import series
@@ -98,12 +100,15 @@ def _worlds(options: argparse.Namespace, seed: int, place: Path) -> Iterator[dic
     before, now = (World(options.requirements, seed, deal=deal) for deal in (0, 1))
     kept = {"memory": "project", "remember_prompts": True}
     tasks = {world: world.task(calls=options.calls).model_copy(update=kept) for world in (before, now)}
-    empty, _, warm = (
-        _searched(tasks[world], place / folder, model=world.target(), agent_model=agents(world))
-        for world, folder in ((now, "empty"), (before, "warm"), (now, "warm"))
-    )
-    name = f"world-{options.requirements}"
-    yield _compared(empty, warm, options.calls, simulation=True, task=name, seed=seed, memory="warm")
+
+    def searched(world: World, folder: str) -> _Search:
+        return _searched(tasks[world], place / folder, model=world.target(), agent_model=agents(world))
+
+    empty, _ = searched(now, "empty"), searched(before, "before")
+    about: dict[str, Any] = {"simulation": True, "task": f"world-{options.requirements}", "seed": seed}
+    for memory in ("warm", "poisoned") if options.poison else ("warm",):
+        asyncio.run(_carried([place / "before"], place / memory, poison=memory == "poisoned"))
+        yield _compared(empty, searched(now, memory), options.calls, **about, memory=memory)
 
 
 def table(made: Sequence[Mapping[str, Any]]) -> str:
@@ -148,13 +153,16 @@ async def _carried(others: Sequence[Path], folder: Path, *, poison: bool) -> Non
     """Put the lessons of other projects into a new one."""
     seen: list[Observation] = []
     used: list[OperatorUse] = []
+    proven: list[ProvenPrompt] = []
     async with opened(folder / "lessons.db") as store:
         for other in others:
             async with opened(other / "lessons.db") as known:
                 seen += await known.read(Observation)
                 used += await known.read(OperatorUse)
+                proven += await known.read(ProvenPrompt)
         await store.write(*(poisoned(seen) if poison else seen))
         await store.write(*(map(turned, used) if poison else used))
+        await store.write(*(map(useless, proven) if poison else proven))
 
 
 def poisoned(seen: Sequence[Observation]) -> list[Observation]:
@@ -171,6 +179,12 @@ def poisoned(seen: Sequence[Observation]) -> list[Observation]:
 def turned(use: OperatorUse) -> OperatorUse:
     """What a run's operators earned, upside down: what earned nothing is said to have earned all."""
     return use.model_copy(update={"arms": {name: (lost, won) for name, (won, lost) in use.arms.items()}})
+
+
+def useless(proven: ProvenPrompt) -> ProvenPrompt:
+    """A proven prompt that says nothing of use, with a sure claim that it gained all."""
+    prompt = proven.prompt.model_copy(update={"sections": (Section(name="task", body="Do as you like."),), "demos": ()})
+    return proven.model_copy(update={"prompt": prompt, "n": 1_000, "gain": 1.0})
 
 
 def _compared(empty: _Search, full: _Search, budget: int, **about: object) -> dict[str, Any]:

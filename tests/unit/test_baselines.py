@@ -30,7 +30,7 @@ async def test_baselines_are_named_and_say_on_how_many_examples(tmp_path: Path) 
         found = {b.name: (b.val_score, b.n) for b in baselines(deps)}
     assert found == {
         "your prompt": (0.5, 2),
-        "the input alone": (0.0, 1),
+        "no instructions": (0.0, 1),
         "your prompt, step by step": (0.5, 4),
         "your prompt, 2 examples": (0.5, 2),
     }
@@ -55,6 +55,6 @@ async def test_what_was_never_asked_or_says_something_of_its_own_is_no_baseline(
 
 def test_a_result_names_what_its_search_had_to_beat(tmp_path: Path) -> None:
     result = finished(tmp_path / "crito.db")
-    assert [b.name for b in result.baselines][:2] == ["your prompt", "the input alone"]
+    assert [b.name for b in result.baselines][:2] == ["your prompt", "no instructions"]
     assert result.baselines[0].val_score == result.chain[0].val_score
     assert result.as_json()["baselines"][0]["name"] == "your prompt"

@@ -129,6 +129,8 @@ def test_nothing_is_imported_into_a_memory_of_another_version(done: tuple[Path, 
         ({"low": 0.5, "gain": 0.25}, "low, gain and high must be in this order"),
         ({"record": "lesson"}, "record: must be one of observation, operators, prompt, trial"),
         ({"run": ""}, "run: "),
+        ({"run": "\x1b[31m"}, "run: must be printable"),
+        ({"seen": 1e300}, "seen: Input should be less than or equal to"),
     ],
 )
 def test_what_cannot_have_been_measured_is_refused(

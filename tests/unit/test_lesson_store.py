@@ -46,6 +46,22 @@ async def test_written_twice_is_written_once() -> None:
     assert await store.read(Observation) == [observed()]
 
 
+async def test_what_is_added_changes_nothing_and_is_counted() -> None:
+    store = LessonStore(InMemoryStore())
+    await store.write(observed())
+    other = observed(seen=1.0)
+    assert await store.add(observed(), USE, other, observed(run="r2"), observed(run="r2", seen=1.0)) == (2, 1, 2)
+    assert [o.seen for o in await store.read(Observation)] == [observed().seen] * 2
+
+
+async def test_a_host_sees_all_records_and_runs_by_when_they_were_seen() -> None:
+    store = LessonStore(InMemoryStore())
+    await store.write(observed(run="r3", seen=3.0), PROVEN, USE, observed(run="r2", seen=2.0))
+    assert [type(record) for record in await store.all()] == [OperatorUse, ProvenPrompt, Observation, Observation]
+    assert [type(record) for record in await store.all(prompts=False)] == [OperatorUse, Observation, Observation]
+    assert await store.runs() == ["r1", "r2", "r3"]
+
+
 async def test_many_records_are_written_a_thousand_at_a_time() -> None:
     class Counting(InMemoryStore):
         sizes: ClassVar[list[int]] = []

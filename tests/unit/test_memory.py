@@ -157,6 +157,18 @@ async def test_the_last_word_on_a_candidate_counts(database: Database) -> None:
     assert [a.fate for a in Attempts(database, "r").all()] == ["accepted"]
 
 
+async def test_a_candidate_that_is_made_anew_has_the_newer_history(database: Database) -> None:
+    archive = Archive(database, "r")
+    old, new = (make_candidate("One.", parents=("s",), round=number) for number in (2, 5))
+    await archive.add(old)
+    await archive.add(new)
+    assert archive.candidate(old.id).round == 2
+    await archive.add(new, anew=[new.id])
+    assert archive.candidate(old.id).round == 5
+    await archive.add(old, anew=[old.id])
+    assert Archive(database, "r").candidate(old.id).round == 5
+
+
 async def test_what_was_never_raced_is_not_told_as_tried(database: Database) -> None:
     attempts = Attempts(database, "r")
     await attempts.record(attempt("a", 1, fate="untried"), attempt("b", 1, fate="eliminated"))

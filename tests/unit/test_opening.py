@@ -4,12 +4,12 @@ from typing import Any, cast
 import pytest
 from langgraph.runtime import Runtime
 
-from crito.agents.recipes import recipe_of
 from crito.errors import ProviderFailure
 from crito.graph.opening import baseline
 from crito.graph.operators import opening
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.opening import null
+from crito.graph.recipes import recipe
 from crito.graph.state import RunState
 from crito.memory.lessons import lessons
 from crito.memory.recalled import Advice, Recalled
@@ -90,12 +90,13 @@ async def test_what_lost_again_and_again_is_left_out_of_the_opening(tmp_path: Pa
     async with make_deps(tmp_path) as deps:
         seed = deps.archive.candidate(deps.seed)
         before = await opening.propose(deps, Assignment(parents=(seed,), count=8, round=0))
-        largest = recipe_of(before[1].main, seed.main, deps.task)
+        largest = recipe(deps, before[1])
         assert largest is not None
         recalled = Recalled(refuted=(Recipe(instructions="none"), largest))
         found = await opening.propose(deps, Assignment(parents=(seed,), count=8, round=0, recalled=recalled))
-    assert found[0].operator == "spread"
-    assert {recipe_of(c.main, seed.main, deps.task) for c in found}.isdisjoint(recalled.refuted)
+        assert found[0].operator == "spread"
+        assert {recipe(deps, c) for c in found}.isdisjoint(recalled.refuted)
+    assert len(found) == 8
 
 
 async def test_an_opening_with_advice_has_two_rounds_of_three_fifths_of_its_calls(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_what_they_know_is_added_to_the_priors_of_operators_that_there_are() -> 
     }
 
 
-@pytest.mark.parametrize("arm", [(-50.0, 1.0), (1.0, -0.5)])
+@pytest.mark.parametrize("arm", [(-50.0, 1.0), (1.0, -0.5), (1e308, 1.0)])
 def test_what_cannot_have_been_earned_is_refused(arm: tuple[float, float]) -> None:
     with pytest.raises(ValidationError, match="arms"):
         use("a", *arm)

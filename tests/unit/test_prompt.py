@@ -6,8 +6,9 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crito.errors import BadInput
-from crito.prompt import Demo, Layout, Message, Prompt, Section
+from crito.errors import BadInput, PatchRejected
+from crito.patch import Edit, Patch
+from crito.prompt import Demo, Layout, Message, Prompt, Section, Style
 
 WORDS = st.text(alphabet=st.sampled_from("ab {}\n-#<>/:'\"\\é"), min_size=1, max_size=24)
 NAMES = st.from_regex(r"[a-z]{3,8}", fullmatch=True).filter(lambda n: n not in ("demos", "layout", "template"))
@@ -363,3 +364,29 @@ def test_more_than_one_section_or_demonstrations_in_the_message_stand_apart_from
         update={"demos": (Demo(inputs={"x": "a"}, output="b"),), "layout": Layout(demos="inline", instructions="user")}
     )
     assert shown.to_text() == "Name the one team:\n\na\nb\n\n{x}"
+
+
+def test_the_gap_is_part_of_a_difference_and_of_the_name_only_where_it_is_seen() -> None:
+    one, other = (Prompt.from_text(f"Name the one team:{gap}{{x}}", inputs=("x",)) for gap in (" ", "\n"))
+    assert one.apply(one.diff(other)) == other
+    assert one.fingerprint != other.fingerprint
+    apart = {"layout": Layout(instructions="system")}
+    assert one.model_copy(update=apart).fingerprint == other.model_copy(update=apart).fingerprint
+
+
+@pytest.mark.parametrize("style", ["markdown", "xml", "json"])
+def test_instructions_that_are_no_plain_text_stand_apart_from_the_input(style: Style) -> None:
+    prompt = Prompt.from_text("Name the one team: {x}", inputs=("x",))
+    marked = prompt.model_copy(update={"layout": prompt.layout.model_copy(update={"style": style})})
+    listed = prompt.model_copy(update={"sections": (Section(name="rules", body=("One word.",)),)})
+    assert marked.to_text().endswith("\n\n{x}")
+    assert listed.to_text() == "- One word.\n\n{x}"
+
+
+def test_a_frozen_text_may_reach_from_the_instructions_into_the_template() -> None:
+    frozen = "into French. Text: {x}"
+    prompt = Prompt.from_text("Put the words into French. Text: {x}", inputs=("x",), frozen=(frozen,))
+    with pytest.raises(PatchRejected, match="frozen text"):
+        prompt.apply(Patch(edits=(Edit(op="replace", path="task", value="Translate."),)))
+    kept = prompt.apply(Patch(edits=(Edit(op="replace", path="task", value="Turn the text into French."),)))
+    assert kept.frozen == (frozen,)

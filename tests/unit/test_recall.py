@@ -199,7 +199,7 @@ def test_a_proven_prompt_is_kept_on_request_and_tried_as_a_further_seed(tmp_path
     (proven,) = kept(tmp_path, ProvenPrompt)
     assert proven.prompt == first.prompt
     second = finished(tmp_path / "crito.db", memory="project", seed=1)
-    assert second.chain[1].operator == "recall"
+    assert second.chain[1].operator == "proven"
     assert second.chain[1].hypothesis == f"the best prompt of run {first.run}"
     use = second.lessons[0]
     assert (use.lesson, use.text, use.before) == (first.run, f"the best prompt of run {first.run}", proven.gain)

@@ -2,7 +2,8 @@ import pytest
 
 from crito.memory.attempts import Attempt
 from crito.memory.lessons import lessons
-from crito.memory.recalled import Advice, Recalled, taken_up
+from crito.memory.recalled import Advice, Offer, Recalled, taken_up
+from crito.memory.recipe import Recipe
 from tests.unit.test_lessons import observed
 
 MANY = "name the sender; leave out greetings; one word is enough"
@@ -36,3 +37,20 @@ def test_a_round_is_told_a_few_directions_and_the_next_one_others() -> None:
     known = Recalled(directions=tuple(advice(f"say {word}") for word in ("who", "what", "when", "where", "why")))
     first, second = (known.told(number, ()).directions for number in (1, 2))
     assert (first, second) == (known.directions[:3], (*known.directions[3:], known.directions[0]))
+
+
+def test_where_advice_has_a_round_of_its_own_the_best_directions_are_told_in_the_searchs_first() -> None:
+    offer = Offer(candidate="c", run="r", text="t", gain=0.1)
+    directions = tuple(advice(f"say {word}") for word in ("who", "what", "when", "where"))
+    known = Recalled(directions=directions, prompts=(offer,), refuted=(Recipe(instructions="none"),))
+    assert [known.told(number, ()).directions for number in (2, 3)] == [
+        directions[:3],
+        (directions[3], *directions[:2]),
+    ]
+
+
+def test_what_is_for_the_opening_alone_is_left_out_after_it() -> None:
+    offer = Offer(candidate="c", run="r", text="t", gain=0.1)
+    known = Recalled(prompts=(offer,), refuted=(Recipe(instructions="none"),))
+    assert [bool(known.told(number, ()).prompts) for number in (0, 1, 2)] == [True, True, False]
+    assert [bool(known.told(number, ()).refuted) for number in (0, 1, 2)] == [True, True, False]

@@ -75,6 +75,12 @@ def test_what_a_seed_does_not_allow_is_left_out() -> None:
     assert made.sections != seed.sections
 
 
+def test_where_nothing_is_said_its_place_and_style_make_no_other_recipe() -> None:
+    led = START.model_copy(update={"layout": Layout(instructions="user", style="xml")})
+    bare = led.model_copy(update={"sections": (), "layout": Layout()})
+    assert recipe_of(bare, led, TOY) == Recipe(instructions="none")
+
+
 def test_without_examples_the_instructions_are_not_taken_away() -> None:
     assert followed(Recipe(instructions="none", demos=4), START, TOY, ()).edits == ()
 
@@ -97,14 +103,19 @@ def test_only_prompts_of_near_tasks_with_the_same_fields_are_offered() -> None:
     assert [p.id for p in fitting(proven(known, ()), TOY, TASK, count=1, now=1.0)] == ["better"]
 
 
+LATER = {"run": "later", "signature": TASK, "model": "m", "n": 40, "seen": 1.0}
+
+
 def trial(gain: float, origin: str = "a", **fields: Any) -> Trial:
-    return Trial.model_validate({"run": "later", "origin": origin, "n": 40, "gain": gain, "seen": 1.0, **fields})
+    return Trial.model_validate({**LATER, "origin": origin, "gain": gain, **fields})
 
 
 def promised(*trials: Trial, now: float = 1.0) -> float:
     """What prompt a of gain .3 on 40 examples promises after these trials."""
     (found,) = proven([winner("a")], trials)
-    assert [p.id for p in fitting([found], TOY, TASK, count=1, now=now)] == ["a"] * (found.promise(now) > 0)
+    assert [p.id for p in fitting([found], TOY.model_copy(update={"model": "m"}), TASK, count=1, now=now)] == ["a"] * (
+        found.promise(now) > 0
+    )
     return found.promise(now)
 
 
@@ -118,6 +129,12 @@ def test_a_proven_prompt_that_lost_more_often_than_it_won_promises_nothing() -> 
     assert promised(trial(-0.1)) > 0
     assert promised(trial(0.0), trial(-0.1, run="r")) == 0
     assert promised(trial(-0.9)) < 0
+
+
+def test_runs_of_other_models_and_less_like_tasks_count_less() -> None:
+    assert promised(trial(-0.3)) == pytest.approx(0.0)
+    assert promised(trial(-0.3, model="other")) == pytest.approx((0.3 * 40 - 0.3 * 20) / (60 + 16))
+    assert promised(trial(-0.3, signature=OTHER)) > promised(trial(-0.3, model="other"))
 
 
 def test_a_proven_prompt_promises_less_the_older_it_is() -> None:
