@@ -178,7 +178,8 @@ def fullest() -> Recalled:
     directions = [Advice(lesson=f"{n:012}", text="字" * 600, **known) for n in range(24)]
     prompts = [Offer(candidate=f"{n:012}", run="0" * 8, text="the best prompt", gain=0.2) for n in range(2)]
     operators = {name: entry.prior for name, entry in OPERATORS.items()}
-    return Recalled(recipes=recipes, directions=directions, prompts=prompts, operators=operators)
+    refuted = [Recipe(instructions="answer_rule", cue=n, demos=n) for n in range(48)]
+    return Recalled(recipes=recipes, directions=directions, refuted=refuted, prompts=prompts, operators=operators)
 
 
 async def checkpoint_bytes(folder: Path, state: RunState) -> int:

@@ -288,6 +288,41 @@ def test_memory_is_read_once_and_not_again_when_a_run_is_resumed(tmp_path: Path)
     assert len(Counting.read) == 2
 
 
+def test_a_run_with_advice_that_is_stopped_in_either_round_of_its_opening_ends_like_an_undisturbed_one(
+    tmp_path: Path,
+) -> None:
+    def taught() -> InMemoryStore:
+        recipe = Recipe(instructions="kept", demos=4)
+        about = {"kind": "recipe", "label": "", "signature": SIGNATURE, "model": "scripted/toy", "seen": time.time()}
+        asyncio.run(LessonStore(host := InMemoryStore()).write(observed(**about, text=recipe.text, recipe=recipe)))
+        return host
+
+    whole = finished_in(tmp_path / "whole", taught())
+    assert [use.outcome for use in whole.lessons] != ["not tried"]
+    for number in (0, 1):
+        begun, host, folder = list[Run](), taught(), tmp_path / str(number)
+
+        def drain(event: Mapping[str, Any], number: int = number, begun: list[Run] = begun) -> None:
+            if event["event"] == "round" and event["round"] == number:
+                begun[0].drain("enough")
+
+        with pytest.raises(Interrupted) as stopped:
+            finished_in(folder, host, listener=drain, started=begun.append)
+        (run,) = re.findall(r"resume (\w{8})", str(stopped.value))
+        resumed = resume(run, model=(model := toy_model()), agent_model=model, store=host, database=folder / "crito.db")
+        assert (resumed.chain, resumed.lessons, resumed.verdict) == (whole.chain, whole.lessons, whole.verdict)
+        assert resumed.bill.calls == whole.bill.calls
+
+
+def test_where_advice_lost_the_rest_of_the_opening_follows(tmp_path: Path) -> None:
+    styled = Recipe(instructions="kept", layout_change=LayoutChange(style="xml"))
+    about = {"kind": "recipe", "label": "", "signature": SIGNATURE, "model": "scripted/toy", "seen": time.time()}
+    asyncio.run(LessonStore(host := InMemoryStore()).write(observed(**about, text=styled.text, recipe=styled)))
+    result = finished_in(tmp_path, host)
+    assert [use.gain for use in result.lessons] == [0.0]
+    assert [baseline.name for baseline in result.baselines][:2] == ["your prompt", "no instructions"]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
