@@ -50,3 +50,20 @@ def test_what_cannot_have_been_earned_is_refused(arm: tuple[float, float]) -> No
 def test_what_they_know_fades() -> None:
     old = priors([use("a", 2.0, 2.0)], TASK, "m", now=1.0 + 90 * 86_400)
     assert old["restyle"] == pytest.approx((1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("prior", "earned", "held"),
+    [
+        ((1.0, 9.0), (6.0, 0.0), (2.0, 9.0)),
+        ((6.0, 6.0), (0.0, 6.0), (6.0, 12.0)),
+        ((6.0, 6.0), (0.0, 9.0), (6.0, 12.0)),
+        ((2.0, 8.0), (1.0, 0.5), (3.0, 8.5)),
+        ((6.0, 6.0), (3.0, 3.0), (9.0, 9.0)),
+        ((1.0, 9.0), (0.0, 0.0), (1.0, 9.0)),
+    ],
+)
+def test_earlier_runs_at_most_double_or_halve_an_operators_odds(
+    prior: tuple[float, float], earned: tuple[float, float], held: tuple[float, float]
+) -> None:
+    assert added({"x": prior}, {"x": earned})["x"] == pytest.approx(held)
