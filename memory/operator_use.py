@@ -14,7 +14,9 @@ from crito.memory.signature import Name, RecordId, Signature, Signatures, Target
 from crito.tools.redaction import public_name
 from crito.tools.stats import BetaArm
 
-_TWICE = 2.0
+_MOVED = 1.25
+"""What earlier runs may multiply or divide an operator's odds by; by 2, a false memory cost half of the score in the
+scripted world, and a true one gained nothing (docs/benchmarks.md)."""
 _Steps = Annotated[float, Field(ge=0, le=1e6)]
 _MOST = 6.0
 """Steps' worth that earlier runs may weigh, so that this one can overrule them."""
@@ -74,16 +76,15 @@ def priors(
 def added(base: Mapping[str, BetaArm], more: Mapping[str, BetaArm]) -> dict[str, list[float]]:
     """Priors with what earlier runs add to them, for the operators that these know.
 
-    No operator's odds become more than twice or less than half of what they are without: a memory that is wrong must
-    not lead a search astray for long.
+    No operator's odds are moved by more than a quarter: a memory that is wrong must not lead a search astray for long.
     """
     return {name: _moved(base[name], earned) for name, earned in more.items() if name in base}
 
 
 def _moved(prior: BetaArm, earned: BetaArm) -> list[float]:
     (won, lost), odds = prior, prior[0] / prior[1]
-    won_more = min(earned[0], max(0.0, _TWICE * odds * (lost + earned[1]) - won))
-    lost_more = min(earned[1], max(0.0, _TWICE / odds * (won + won_more) - lost))
+    won_more = min(earned[0], max(0.0, _MOVED * odds * (lost + earned[1]) - won))
+    lost_more = min(earned[1], max(0.0, _MOVED / odds * (won + won_more) - lost))
     return [won + won_more, lost + lost_more]
 
 

@@ -154,6 +154,6 @@ async def test_one_answered_validation_example_is_enough_to_begin(tmp_path: Path
 
 async def test_the_bandit_begins_with_what_earlier_runs_know_of_operators(tmp_path: Path) -> None:
     async with make_deps(tmp_path) as deps:
-        command = await baseline({"recalled": {"operators": {"restyle": [1.0, 0.5]}}}, Runtime(context=deps))
+        command = await baseline({"recalled": {"operators": {"restyle": [0.25, 1.0]}}}, Runtime(context=deps))
     update: Any = command.update
-    assert update["operators"] == {"restyle": [3.0, 8.5]}
+    assert update["operators"] == {"restyle": [2.25, 9.0]}

@@ -36,8 +36,8 @@ def test_nothing_is_known_without_earlier_runs() -> None:
 
 
 def test_what_they_know_is_added_to_the_priors_of_operators_that_there_are() -> None:
-    assert added({"restyle": (2.0, 8.0), "merge": (1.0, 9.0)}, {"restyle": (1.0, 0.5), "gone": (9.0, 0.0)}) == {
-        "restyle": [3.0, 8.5]
+    assert added({"restyle": (2.0, 8.0), "merge": (1.0, 9.0)}, {"restyle": (0.25, 1.0), "gone": (9.0, 0.0)}) == {
+        "restyle": [2.25, 9.0]
     }
 
 
@@ -55,15 +55,15 @@ def test_what_they_know_fades() -> None:
 @pytest.mark.parametrize(
     ("prior", "earned", "held"),
     [
-        ((1.0, 9.0), (6.0, 0.0), (2.0, 9.0)),
-        ((6.0, 6.0), (0.0, 6.0), (6.0, 12.0)),
-        ((6.0, 6.0), (0.0, 9.0), (6.0, 12.0)),
-        ((2.0, 8.0), (1.0, 0.5), (3.0, 8.5)),
+        ((1.0, 9.0), (6.0, 0.0), (1.25, 9.0)),
+        ((6.0, 6.0), (0.0, 6.0), (6.0, 7.5)),
+        ((6.0, 6.0), (0.0, 0.9), (6.0, 6.9)),
+        ((2.0, 8.0), (1.0, 4.5), (3.0, 12.5)),
         ((6.0, 6.0), (3.0, 3.0), (9.0, 9.0)),
         ((1.0, 9.0), (0.0, 0.0), (1.0, 9.0)),
     ],
 )
-def test_earlier_runs_at_most_double_or_halve_an_operators_odds(
+def test_earlier_runs_move_an_operators_odds_by_a_quarter_at_most(
     prior: tuple[float, float], earned: tuple[float, float], held: tuple[float, float]
 ) -> None:
     assert added({"x": prior}, {"x": earned})["x"] == pytest.approx(held)
