@@ -1,8 +1,9 @@
 """The planner: reads the task once, then says each round which operators work on which parents.
 
 A bandit over the operators always chooses. A model's plan (operators, prompts, shares, focus) is advice beside it,
-taken only from a model whose brief agreed with what the data shows: one step follows it, and all but one, as far as it
-goes, once it has earned more than the bandit in this run. Both are recorded with what came of them.
+taken only from a model whose brief agreed with what the data shows: one step follows it, all but one, as far as it
+goes, once it has earned more than the bandit in this run, and none while it has earned less. Both are recorded with
+what came of them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ PLANNER = Prompt(
     template="{case}",
 )
 _SURE = 0.9
-"""Probability of being the better author that the model's plan needs before it leads."""
+"""Probability of being the better author that the model's plan needs before it leads, and the bandit before it is
+asked for none."""
 _DRAWS = 2000
 
 
@@ -145,7 +147,8 @@ class Planner:
             BudgetExhausted: The call for the plan does not fit.
         """
         chosen = [Choice(operator=thompson(operators, rng), author="bandit") for _ in range(steps)]
-        led = max(1, steps - 1) if _beaten(authors, rng) else min(1, steps - 1)
+        better = _better(authors, rng)
+        led = max(1, steps - 1) if better >= _SURE else 0 if better <= 1 - _SURE else min(1, steps - 1)
         if not led or not advised or not attempts or len(operators) < 2:
             return chosen
         planned = (await self._plan(brief, attempts, {name: about[name] for name in operators}, parents))[:led]
@@ -185,13 +188,13 @@ def _listed(known: Mapping[str, str]) -> str:
     return "\n".join(f"- {name}: {what}" for name, what in known.items())
 
 
-def _beaten(authors: Mapping[str, BetaArm], rng: np.random.Generator) -> bool:
-    """Whether the model's choices earn more than the bandit's with enough probability, from both Beta posteriors."""
+def _better(authors: Mapping[str, BetaArm], rng: np.random.Generator) -> float:
+    """How probable it is that the model's choices earn more than the bandit's, from both Beta posteriors."""
     planner, bandit = (
         rng.beta(1 + won, 1 + lost, _DRAWS)
         for won, lost in (authors.get(name, (0.0, 0.0)) for name in ("planner", "bandit"))
     )
-    return float(np.mean(planner > bandit)) >= _SURE
+    return float(np.mean(planner > bandit))
 
 
 def _messages(case: str) -> list[Message]:

@@ -190,20 +190,25 @@ async def test_a_step_that_names_no_operator_is_left_out_and_an_unknown_prompt_i
     "authors",
     [
         {},
-        {"planner": (1.0, 1.0), "bandit": (9.0, 1.0)},
         {"planner": (9.0, 9.0), "bandit": (9.0, 9.0)},
         {"planner": (1.0, 0.0), "bandit": (1.0, 1.0)},
         {"planner": (3.0, 1.0), "bandit": (2.0, 2.0)},
         {"planner": (5.0, 0.0)},
         {"bandit": (0.0, 5.0)},
     ],
-    ids=["no trials", "behind", "equal", "one good trial", "probably ahead", "no bandit", "never tried"],
+    ids=["no trials", "equal", "one good trial", "probably ahead", "no bandit", "never tried"],
 )
 async def test_advice_does_not_lead_before_it_has_shown_that_it_pays(
     tmp_path: Path, authors: dict[str, BetaArm]
 ) -> None:
     choices, _ = await chosen(tmp_path, ADVICE, authors=authors)
     assert authors_of(choices) == ["bandit", "bandit", "planner"]
+
+
+async def test_no_plan_is_asked_for_while_the_bandit_earns_more(tmp_path: Path) -> None:
+    choices, shown = await chosen(tmp_path, authors={"planner": (2.0, 6.0), "bandit": (6.0, 2.0)})
+    assert authors_of(choices) == ["bandit"] * 3
+    assert shown == []
 
 
 @pytest.mark.parametrize(("trials", "led"), [(10, 1), (100, 2)])
