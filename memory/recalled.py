@@ -14,6 +14,8 @@ from crito.tools.stats import BetaArm
 
 _AND = "; "
 """Between the directions of an attempt that follows several; one direction may have it too."""
+_PATIENCE = 6
+"""Directions that may come to nothing before all the others are taken for bad advice."""
 _TOLD = 3
 """Directions that the critic is told of in one round."""
 _SAME = 0.7
@@ -102,7 +104,8 @@ class Recalled(BaseModel):
     def told(self, number: int, attempts: Sequence[Attempt]) -> Recalled:
         """What the workers of a round are told: of the directions a few, in turn, that no agent has taken up before.
 
-        Whatever is for the opening alone is left out once that is over.
+        None is told any more once several were taken up and none of them was accepted. Whatever is for the opening
+        alone is left out once that is over.
 
         Args:
             number: The round; the opening takes one, or two where there is something to race.
@@ -110,7 +113,10 @@ class Recalled(BaseModel):
         """
         searched = number - 1 - self.advises
         before = [a for a in attempts if a.round < number and a.author != "code" and a.fate != "untried"]
-        left = [advice for advice in self.directions if taken_up(advice, before) is None]
+        tries = {advice.lesson: taken_up(advice, before) for advice in self.directions}
+        fates = [attempt.fate for attempt in tries.values() if attempt is not None]
+        trusted = len(fates) < _PATIENCE or "accepted" in fates
+        left = [advice for advice in self.directions if trusted and tries[advice.lesson] is None]
         turn = _TOLD * max(0, searched) % max(1, len(left))
         told = (*left[turn:], *left[:turn])[:_TOLD]
         over = {"recipes": (), "refuted": (), "prompts": ()} if searched >= 0 else {}

@@ -39,6 +39,15 @@ def test_a_round_is_told_a_few_directions_and_the_next_one_others() -> None:
     assert (first, second) == (known.directions[:3], (*known.directions[3:], known.directions[0]))
 
 
+def test_advice_that_came_to_nothing_again_and_again_is_told_no_more() -> None:
+    known = Recalled(directions=tuple(advice(f"say {word}") for word in ("a", "b", "c", "d", "e", "f", "g")))
+    lost = [followed(direction.text, candidate=direction.lesson) for direction in known.directions[:6]]
+    assert set(known.told(2, lost[:5]).directions) == set(known.directions[5:])
+    assert known.told(2, lost).directions == ()
+    won = [*lost[:5], lost[5].model_copy(update={"fate": "accepted"})]
+    assert known.told(2, won).directions == known.directions[6:]
+
+
 def test_where_advice_has_a_round_of_its_own_the_best_directions_are_told_in_the_searchs_first() -> None:
     offer = Offer(candidate="c", run="r", text="t", gain=0.1)
     directions = tuple(advice(f"say {word}") for word in ("who", "what", "when", "where"))
