@@ -180,13 +180,15 @@ async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
     entered, waiting = state["alive"][:room], state["alive"][room:]
     rejected = {**state["rejected"], **dict.fromkeys(waiting, ("untried", "the round's calls do not reach for it"))}
     contenders = [deps.archive.candidate(c) for c in entered]
+    # The rest of an opening races as if advice had not: few examples against its winner would throw out what is better.
+    rival = deps.seed if state["stage"] == 0 and deps.preset.recalls else state["incumbent"]
     with deps.tracer.span("execute_tool", "race", round=state["round"], contenders=len(contenders)) as span:
         try:
             standing = await race(
                 deps.evaluator,
                 deps.archive,
                 contenders,
-                state["incumbent"],
+                rival,
                 deps.race_order(state["round"]),
                 block=deps.preset.block,
                 alpha=deps.preset.alpha,

@@ -37,6 +37,20 @@ async def test_who_the_calls_do_not_reach_for_does_not_race(tmp_path: Path) -> N
     assert update["rejected"] == {second: ("untried", "the round's calls do not reach for it")}
 
 
+@pytest.mark.parametrize(("stage", "finished"), [(0, 1), (1, 0)])
+async def test_the_rest_of_an_opening_races_beside_the_seed_and_not_what_advice_found(
+    tmp_path: Path, stage: int, finished: int
+) -> None:
+    async with make_deps(tmp_path, answer=lambda _: "no idea") as deps:
+        later = await contender(deps, "Later.")
+        advised = make_candidate("Advised.", parents=(deps.seed,))
+        await deps.archive.add(advised)
+        await deps.archive.record([make_outcome(advised.id, e, 1.0) for e in deps.val])
+        state: RunState = {"alive": [later], "rejected": {}, "incumbent": advised.id, "calls": 24, "round": 1}
+        update = await race_round({**state, "stage": stage}, Runtime(context=deps))
+    assert len(update["alive"]) == finished
+
+
 async def test_a_race_that_was_paid_before_a_crash_ends_as_it_would_have(tmp_path: Path) -> None:
     stage = Stage(name="search", operators=("babble",), schedule="affordable")  # calls decide who stays
     async with make_deps(tmp_path, answer=lambda _: "billing") as made:
