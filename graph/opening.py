@@ -24,7 +24,7 @@ _OF_TWO = 0.6
 
 def first_share(preset: Preset, recalled: Recalled) -> float:
     """Share of the search's calls for one round of the first stage, which are two where advice has one of its own."""
-    return preset.stages[0].share * (_OF_TWO if recalled.advises else 1)
+    return preset.stages[0].share * (_OF_TWO if recalled.leads else 1)
 
 
 async def brief(state: RunState, runtime: Runtime[Deps]) -> RunState:
@@ -65,7 +65,7 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
     recalled = Recalled.model_validate(state["recalled"])
     update: RunState = {
         "stage": 0,
-        "stage_rounds": 0 if recalled.advises else 1,
+        "stage_rounds": 0 if recalled.leads else 1,
         "round": 0,
         "calls": max(0, int(first_share(deps.preset, recalled) * raced)),
         "seen": [seed.id],

@@ -97,9 +97,9 @@ class Recalled(BaseModel):
     operators: dict[str, BetaArm] = {}
 
     @property
-    def advises(self) -> bool:
-        """Whether there is something to race."""
-        return bool(self.recipes or self.prompts)
+    def leads(self) -> bool:
+        """Whether it is raced before anything else: with a proven prompt it is; recipes alone race in the opening."""
+        return bool(self.prompts)
 
     def told(self, number: int, attempts: Sequence[Attempt]) -> Recalled:
         """What the workers of a round are told: of the directions a few, in turn, that no agent has taken up before.
@@ -108,10 +108,10 @@ class Recalled(BaseModel):
         alone is left out once that is over.
 
         Args:
-            number: The round; the opening takes one, or two where there is something to race.
+            number: The round; the opening takes one, or two where something is raced before it.
             attempts: What was tried in the run.
         """
-        searched = number - 1 - self.advises
+        searched = number - 1 - self.leads
         before = [a for a in attempts if a.round < number and a.author != "code" and a.fate != "untried"]
         tries = {advice.lesson: taken_up(advice, before) for advice in self.directions}
         fates = [attempt.fate for attempt in tries.values() if attempt is not None]

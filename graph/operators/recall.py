@@ -13,7 +13,9 @@ from crito.prompt import Demo
 from crito.records import Candidate
 
 
-def advised(deps: Deps, seed: Candidate, recalled: Recalled, demos: Sequence[Demo]) -> list[Candidate]:
+def advised(
+    deps: Deps, seed: Candidate, recalled: Recalled, demos: Sequence[Demo], *, round_number: int = 0
+) -> list[Candidate]:
     """One candidate for each proven prompt and each recipe that the run took along, of the seed.
 
     Args:
@@ -21,6 +23,7 @@ def advised(deps: Deps, seed: Candidate, recalled: Recalled, demos: Sequence[Dem
         seed: What recipes are followed on.
         recalled: What the run took along.
         demos: Demonstrations that may be shown.
+        round_number: The round.
     """
     patches = []
     for at, (advice, recipe) in enumerate((a, a.recipe) for a in recalled.recipes if a.recipe is not None):
@@ -28,5 +31,5 @@ def advised(deps: Deps, seed: Candidate, recalled: Recalled, demos: Sequence[Dem
         patch = followed(recipe, seed.main, deps.task, chosen)
         patches.append(patch.model_copy(update={"rationale": f"lesson {advice.lesson}: {advice.text}"}))
     proven = {offer.candidate: deps.archive.candidate(offer.candidate) for offer in recalled.prompts}
-    made = offspring([seed], patches, operator="recall", round_number=0, author="code")
+    made = offspring([seed], patches, operator="recall", round_number=round_number, author="code")
     return [*proven.values(), *(candidate for candidate in made if candidate.id not in proven)]

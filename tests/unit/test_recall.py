@@ -29,7 +29,7 @@ from crito.memory.proven import ProvenPrompt, Trial
 from crito.memory.recalled import Advice, Recalled
 from crito.memory.recipe import LayoutChange, Recipe
 from crito.memory.signature import Signature, signature_of
-from crito.prompt import Demo, Style
+from crito.prompt import Demo, Prompt, Style
 from crito.protocols import ModelReply, ModelRequest
 from crito.result import Result
 from crito.task import Budget
@@ -175,7 +175,7 @@ async def test_a_recipe_that_is_the_null_prompt_is_measured_as_that(tmp_path: Pa
     async with make_deps(tmp_path) as deps:
         seed = deps.archive.candidate(deps.seed)
         found = await opening.propose(deps, Assignment(parents=(seed,), count=6, round=0, recalled=recalled))
-        assert [c.operator for c in found] == ["null"]
+        assert [c.operator for c in found] == ["null", *["spread"] * 5]
         await deps.archive.add(*found)
         tried: dict[str, Any] = {"parent": seed.id, "round": 0, "operator": "null", "author": "code", "hypothesis": "h"}
         await deps.attempts.record(Attempt(candidate=found[0].id, **tried, fate="eliminated", n=2))
@@ -294,11 +294,24 @@ def test_a_run_with_advice_that_is_stopped_in_either_round_of_its_opening_ends_l
     def taught() -> InMemoryStore:
         recipe = Recipe(instructions="kept", demos=4)
         about = {"kind": "recipe", "label": "", "signature": SIGNATURE, "model": "scripted/toy", "seen": time.time()}
-        asyncio.run(LessonStore(host := InMemoryStore()).write(observed(**about, text=recipe.text, recipe=recipe)))
+        proven = ProvenPrompt(
+            run="r9",
+            signature=SIGNATURE,
+            model="scripted/toy",
+            inputs=("input",),
+            labels=LABELS,
+            prompt=Prompt.from_text(f"Send it on. {RULE}"),
+            n=40,
+            gain=0.5,
+            seen=time.time(),
+        )
+        seen = observed(**about, text=recipe.text, recipe=recipe)
+        asyncio.run(LessonStore(host := InMemoryStore()).write(seen, proven))
         return host
 
     whole = finished_in(tmp_path / "whole", taught())
-    assert [use.outcome for use in whole.lessons] != ["not tried"]
+    assert "not tried" not in [use.outcome for use in whole.lessons]
+    assert len(whole.lessons) == 2
     for number in (0, 1):
         begun, host, folder = list[Run](), taught(), tmp_path / str(number)
 
