@@ -14,7 +14,8 @@ from crito.result import Baseline
 def baselines(deps: Deps) -> tuple[Baseline, ...]:
     """The seed and, of what the run has raced, the null prompt, chain of thought, and the seed with examples alone.
 
-    Of several sets of examples it is the best of those that answered most.
+    Of several sets of examples, drawn for the seed and not made of another set, it is the best of those that answered
+    most.
     """
     seed = deps.archive.candidate(deps.seed)
     named = {
@@ -24,7 +25,8 @@ def baselines(deps: Deps) -> tuple[Baseline, ...]:
     }
     known = deps.archive.candidates()
     single = [_scored(deps, candidate, named[candidate.id]) for candidate in known if candidate.id in named]
-    recipes = [(candidate, recipe_of(candidate.main, seed.main, deps.task)) for candidate in known]
+    drawn = [candidate for candidate in known if candidate.parents == (seed.id,)]
+    recipes = [(candidate, recipe_of(candidate.main, seed.main, deps.task)) for candidate in drawn]
     shown = [
         _scored(deps, candidate, f"your prompt, {recipe.demos} examples")
         for candidate, recipe in recipes

@@ -15,9 +15,9 @@ async def _scored(deps: Deps, candidate: Candidate, *values: float) -> None:
     await deps.archive.record(make_outcome(candidate.id, e, v) for e, v in zip(deps.val, values, strict=False))
 
 
-def _showing(*outputs: str) -> Candidate:
+def _showing(seed: str, *outputs: str) -> Candidate:
     demos = tuple(Demo(inputs={"input": output}, output=output) for output in outputs)
-    return make_candidate(prompt=SEED.model_copy(update={"demos": demos}))
+    return make_candidate(prompt=SEED.model_copy(update={"demos": demos}), parents=(seed,))
 
 
 async def test_baselines_are_named_and_say_on_how_many_examples(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ async def test_baselines_are_named_and_say_on_how_many_examples(tmp_path: Path) 
         await _scored(deps, seed, 1.0, 0.0)
         await _scored(deps, null(seed)[0], 0.0)
         await _scored(deps, chain_of_thought(seed, deps.task)[0], 1.0, 1.0, 0.0, 0.0)
-        await _scored(deps, _showing("a", "b"), 1.0, 0.0)
+        await _scored(deps, _showing(seed.id, "a", "b"), 1.0, 0.0)
         found = {b.name: (b.val_score, b.n) for b in baselines(deps)}
     assert found == {
         "your prompt": (0.5, 2),
@@ -38,9 +38,10 @@ async def test_baselines_are_named_and_say_on_how_many_examples(tmp_path: Path) 
 
 async def test_of_several_sets_of_examples_the_best_of_those_that_answered_most_counts(tmp_path: Path) -> None:
     async with make_deps(tmp_path) as deps:
-        await _scored(deps, _showing("a"), 1.0)
-        await _scored(deps, _showing("b", "c"), 1.0, 0.0)
-        await _scored(deps, _showing("d", "e", "f"), 1.0, 1.0)
+        await _scored(deps, _showing(deps.seed, "a"), 1.0)
+        await _scored(deps, _showing(deps.seed, "b", "c"), 1.0, 0.0)
+        await _scored(deps, _showing(deps.seed, "d", "e", "f"), 1.0, 1.0)
+        await _scored(deps, _showing("another", "g"), 1.0, 1.0, 1.0)
         found = [b.name for b in baselines(deps)]
     assert found == ["your prompt, 3 examples"]
 
