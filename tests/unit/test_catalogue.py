@@ -97,8 +97,8 @@ async def test_candidates_bear_the_name_of_their_operator(tmp_path: Path, name: 
     assert {candidate.operator for candidate in await proposed(tmp_path, name)} == {name}
 
 
-async def test_the_opening_is_the_null_prompt_and_a_spread(tmp_path: Path) -> None:
-    assert {candidate.operator for candidate in await proposed(tmp_path, "opening")} == {"null", "spread"}
+async def test_the_opening_is_the_null_prompt_advice_and_a_spread(tmp_path: Path) -> None:
+    assert {candidate.operator for candidate in await proposed(tmp_path, "opening")} == {"null", "recall", "spread"}
 
 
 async def test_a_world_without_labels_has_no_other_words_for_them(tmp_path: Path) -> None:
