@@ -247,8 +247,8 @@ def _shared(steps: Sequence[Step]) -> tuple[Step, ...]:
     """Steps with their shares of the round: what the planner named for its own, of the rest an even part each."""
     even = [step for step in steps if step.share == _EVEN]
     named = sum(step.share for step in steps if step.share != _EVEN)
-    most = 1.0 - _LEAST * len(even) if even else 1.0
-    scale = most / named if named > most or (named and not even) else 1.0
+    most = max(0.0, 1.0 - _LEAST * len(even)) if even else 1.0
+    scale = most / named if named and (named > most or not even) else 1.0
     rest = (1.0 - named * scale) / max(1, len(even))
     shares = (rest if step.share == _EVEN else step.share * scale for step in steps)
     return tuple(step.model_copy(update={"share": share}) for step, share in zip(steps, shares, strict=True))
