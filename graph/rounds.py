@@ -34,8 +34,6 @@ from crito.tools.together import together
 
 _DEAF = 2
 """After so many questions that led to no patch the agents' model is not asked again in this run: it is too weak."""
-_EVEN = 1.0
-"""Share of a step for which the planner named none."""
 _LEAST = 0.1
 """Share that the planner leaves to each step of the bandit's."""
 _ROUNDING = 1e-9
@@ -67,10 +65,10 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
         merging = _merging(deps, state, stage)
         count = min(stage.steps, room - len(merging))
         try:
-            steps = [*merging, *(await _steps(state, deps, stage, count) if count else ())]
+            steps = await _steps(state, deps, stage, count, merging) if count else merging
         except BudgetExhausted:
             steps = merging
-        chosen = Plan(round=number, steps=_shared(steps))
+        chosen = Plan(round=number, steps=tuple(steps))
         span.set_attribute("crito.steps", [f"{s.author}: {s.operator} {s.reason}".strip() for s in chosen.steps])
     ask, most = _heard(state), stage.count
     recalled = Recalled.model_validate(state["recalled"]).told(number, deps.attempts.all()).model_dump(mode="json")
@@ -212,8 +210,8 @@ def _unspent(deps: Deps, state: RunState) -> int:
     return min(state["calls"], deps.ledger.meter.calls_left())
 
 
-async def _steps(state: RunState, deps: Deps, stage: Stage, count: int) -> list[Step]:
-    """Who works on what in this round, in so many steps: nobody is asked for what could not race."""
+async def _steps(state: RunState, deps: Deps, stage: Stage, count: int, merging: Sequence[Step]) -> list[Step]:
+    """Who works on what after ``merging``, in so many steps: nobody is asked for what could not race."""
     number = state["round"]
     rng = deps.rng(4, number)
     usable, brief = _usable(state, deps, stage), Brief.model_validate(state["brief"])
@@ -233,25 +231,22 @@ async def _steps(state: RunState, deps: Deps, stage: Stage, count: int) -> list[
             advised=deps.preset.planner == "advised" and _heard(state) and brief.author == "planner",
             rng=rng,
         )
-    return [
-        Step(
-            **choice.model_dump(exclude={"parent", "share"}),
-            parents=_parents(deps, state, choice, rng, turn),
-            share=choice.share or _EVEN,
-        )
+    chosen = [
+        Step(**choice.model_dump(exclude={"parent", "share"}), parents=_parents(deps, state, choice, rng, turn))
         for turn, choice in enumerate(choices, start=number)
     ]
+    shares = _shared([*(0.0 for _ in merging), *(choice.share for choice in choices)])
+    steps = zip([*merging, *chosen], shares, strict=True)
+    return [step.model_copy(update={"share": share}) for step, share in steps]
 
 
-def _shared(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Steps with their shares of the round: what the planner named for its own, of the rest an even part each."""
-    even = [step for step in steps if step.share == _EVEN]
-    named = sum(step.share for step in steps if step.share != _EVEN)
-    most = max(0.0, 1.0 - _LEAST * len(even)) if even else 1.0
-    scale = most / named if named and (named > most or not even) else 1.0
-    rest = (1.0 - named * scale) / max(1, len(even))
-    shares = (rest if step.share == _EVEN else step.share * scale for step in steps)
-    return tuple(step.model_copy(update={"share": share}) for step, share in zip(steps, shares, strict=True))
+def _shared(named: Sequence[float]) -> list[float]:
+    """Shares of a round's steps: what a plan names, 0 for none, as far as the others keep some; they share the rest."""
+    even, total = named.count(0.0), sum(named)
+    most = max(0.0, 1.0 - _LEAST * even)
+    scale = most / total if total and (total > most or not even) else 1.0
+    rest = (1.0 - total * scale) / max(1, even)
+    return [share * scale if share else rest for share in named]
 
 
 def _told(deps: Deps, candidate: str) -> str:
