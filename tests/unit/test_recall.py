@@ -4,12 +4,10 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import pytest
-from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore, Op, PutOp, SearchItem
 from langgraph.store.memory import InMemoryStore
 
@@ -18,7 +16,7 @@ from crito.errors import BadInput, Interrupted
 from crito.graph.operators import opening
 from crito.graph.operators.assignment import Assignment
 from crito.graph.preset import Preset
-from crito.graph.recall import recall, uses
+from crito.graph.recall import uses
 from crito.graph.run import Run
 from crito.graph.wiring import silent
 from crito.memory.attempts import Attempt
@@ -28,14 +26,14 @@ from crito.memory.operator_use import OperatorUse
 from crito.memory.proven import ProvenPrompt, Trial
 from crito.memory.recalled import Advice, Recalled
 from crito.memory.recipe import LayoutChange, Recipe
-from crito.memory.signature import Signature, signature_of
-from crito.prompt import Demo, Prompt, Style
+from crito.memory.signature import Signature
+from crito.prompt import Style
 from crito.protocols import ModelReply, ModelRequest
 from crito.result import Result
 from crito.task import Budget
 from crito.tools.database import Database
 from crito.tools.scripted_model import ScriptedModel
-from tests.builders import SEED, make_deps, make_outcome, rows_of
+from tests.builders import make_deps, make_outcome, rows_of
 from tests.stub_provider import Fault, StubProvider
 from tests.toy_run import DESCRIPTION, LABELS, RULE, agents, finished, rows, target, toy_model
 from tests.unit.test_lessons import observed
@@ -193,43 +191,6 @@ def test_without_memory_nothing_is_read_or_written(tmp_path: Path) -> None:
     assert len({o.run for o in kept(tmp_path, Observation)}) == 1
 
 
-def test_a_proven_prompt_is_kept_on_request_and_tried_as_a_further_seed(tmp_path: Path) -> None:
-    first = finished(tmp_path / "crito.db", memory="project", remember_prompts=True)
-    assert first.verdict.decision == "improved"
-    (proven,) = kept(tmp_path, ProvenPrompt)
-    assert proven.prompt == first.prompt
-    second = finished(tmp_path / "crito.db", memory="project", seed=1)
-    assert second.chain[1].operator == "proven"
-    assert second.chain[1].hypothesis == f"the best prompt of run {first.run}"
-    use = second.lessons[0]
-    assert (use.lesson, use.text, use.before) == (first.run, f"the best prompt of run {first.run}", proven.gain)
-    (trial,) = kept(tmp_path, Trial)
-    assert (trial.run, trial.origin, trial.gain, trial.n) == (second.run, first.run, use.gain, use.n)
-
-
-def test_a_proven_prompt_that_wins_again_is_not_kept_twice(tmp_path: Path) -> None:
-    first = finished(tmp_path / "crito.db", memory="project", remember_prompts=True)
-    second = finished(tmp_path / "crito.db", memory="project", remember_prompts=True)
-    assert second.verdict.best == first.verdict.best
-    assert [p.run for p in kept(tmp_path, ProvenPrompt)] == [first.run]
-    assert [t.origin for t in kept(tmp_path, Trial)] == [first.run]
-
-
-async def test_demonstrations_that_a_task_holds_out_are_left_out_of_a_proven_prompt(tmp_path: Path) -> None:
-    store = LessonStore(InMemoryStore())
-    async with make_deps(tmp_path) as made:
-        deps = replace(made, lessons=store)
-        shown = [Demo(inputs=e.inputs, output="x") for e in (deps.task.splits.train[0], deps.val[0], deps.test[0])]
-        prompt = SEED.model_copy(update={"demos": tuple(shown)})
-        about = {"signature": await asyncio.to_thread(signature_of, deps.task), "model": "scripted", "labels": ()}
-        await store.write(
-            ProvenPrompt(run="r1", inputs=("input",), prompt=prompt, n=40, gain=0.5, seen=time.time(), **about)
-        )
-        update = await recall({}, Runtime(context=deps))
-        (offer,) = update["recalled"]["prompts"]
-        assert deps.archive.candidate(offer["candidate"]).main.demos == tuple(shown[:1])
-
-
 def test_a_hosts_store_takes_the_place_of_the_file(tmp_path: Path) -> None:
     host = InMemoryStore()
     finished_in(tmp_path, host)
@@ -286,45 +247,6 @@ def test_memory_is_read_once_and_not_again_when_a_run_is_resumed(tmp_path: Path)
     model = toy_model()
     assert resume(run, model=model, agent_model=model, store=host, database=tmp_path / "crito.db").lessons
     assert len(Counting.read) == 2
-
-
-def test_a_run_with_advice_that_is_stopped_in_either_round_of_its_opening_ends_like_an_undisturbed_one(
-    tmp_path: Path,
-) -> None:
-    def taught() -> InMemoryStore:
-        recipe = Recipe(instructions="kept", demos=4)
-        about = {"kind": "recipe", "label": "", "signature": SIGNATURE, "model": "scripted/toy", "seen": time.time()}
-        proven = ProvenPrompt(
-            run="r9",
-            signature=SIGNATURE,
-            model="scripted/toy",
-            inputs=("input",),
-            labels=LABELS,
-            prompt=Prompt.from_text(f"Send it on. {RULE}"),
-            n=40,
-            gain=0.5,
-            seen=time.time(),
-        )
-        seen = observed(**about, text=recipe.text, recipe=recipe)
-        asyncio.run(LessonStore(host := InMemoryStore()).write(seen, proven))
-        return host
-
-    whole = finished_in(tmp_path / "whole", taught())
-    assert "not tried" not in [use.outcome for use in whole.lessons]
-    assert len(whole.lessons) == 2
-    for number in (0, 1):
-        begun, host, folder = list[Run](), taught(), tmp_path / str(number)
-
-        def drain(event: Mapping[str, Any], number: int = number, begun: list[Run] = begun) -> None:
-            if event["event"] == "round" and event["round"] == number:
-                begun[0].drain("enough")
-
-        with pytest.raises(Interrupted) as stopped:
-            finished_in(folder, host, listener=drain, started=begun.append)
-        (run,) = re.findall(r"resume (\w{8})", str(stopped.value))
-        resumed = resume(run, model=(model := toy_model()), agent_model=model, store=host, database=folder / "crito.db")
-        assert (resumed.chain, resumed.lessons, resumed.verdict) == (whole.chain, whole.lessons, whole.verdict)
-        assert resumed.bill.calls == whole.bill.calls
 
 
 def test_where_advice_lost_the_rest_of_the_opening_follows(tmp_path: Path) -> None:
