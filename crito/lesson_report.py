@@ -17,14 +17,29 @@ from crito.tools.stats import BetaArm
 
 def lessons_lines(known: Sequence[Lesson | Proven]) -> Lines:
     """One line a lesson or proven prompt; what one promises is for a task like its own, by today."""
-    rows = [("lesson", "kind", "gain", "95 %", "promises", "examples", "runs", "refuted", "last seen", "what")]
+    head = (
+        "lesson",
+        "kind",
+        "gain",
+        "95 %",
+        "promises",
+        "examples",
+        "runs",
+        "confirmed",
+        "refuted",
+        "last seen",
+        "what",
+    )
+    rows = [head]
     for found in known:
-        low, high = found.interval if isinstance(found, Lesson) else (None, None)
-        interval = "" if low is None else f"[{low:+.2f}, {high:+.2f}]"
+        interval, confirmed = "", ""  # a prompt has neither: its trials have no interval
+        if isinstance(found, Lesson):
+            low, high = found.interval
+            interval, confirmed = f"[{low:+.2f}, {high:+.2f}]", str(found.confirmed)
         effect = (f"{found.gain:+.2f}", interval, f"{found.promise(time.time()):+.2f}", str(found.n))
-        counts = (str(len(found.runs)), str(found.refuted), f"{datetime.fromtimestamp(found.seen):%Y-%m-%d}")
+        counts = (str(len(found.runs)), confirmed, str(found.refuted), f"{datetime.fromtimestamp(found.seen):%Y-%m-%d}")
         rows.append((found.id, found.kind, *effect, *counts, one_line(found.text)))
-    yield from columns(rows, right=(2, 4, 5, 6, 7))
+    yield from columns(rows, right=(2, 4, 5, 6, 7, 8))
 
 
 def lesson_lines(known: Lesson) -> Lines:

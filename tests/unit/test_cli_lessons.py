@@ -49,6 +49,7 @@ def test_lessons_are_listed_with_their_effects(done: tuple[Path, Result]) -> Non
     assert all(lesson["runs"] == [done[1].run] for lesson in found)
     text = crito("lessons", "list", "--db", done[0]).stdout
     assert text.count("\n") == 1 + len(found)
+    assert {"confirmed", "refuted", "promises"} <= set(text.splitlines()[0].split())
     assert all(str(lesson["id"]) in text for lesson in found)
 
 
