@@ -16,9 +16,10 @@ from crito.errors import BadInput
 from crito.place import DATABASE, lessons_of
 
 if TYPE_CHECKING:
-    from crito.memory.lesson_store import LessonStore, Record
+    from crito.memory.lesson_store import LessonStore
     from crito.memory.lessons import Lesson
     from crito.memory.proven import Proven
+    from crito.memory.record import Record
 
 _SHOWN = 5
 _Made = TypeVar("_Made")

@@ -11,12 +11,12 @@ from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.recipes import recipe
 from crito.memory.confidential import Confidential
-from crito.memory.lesson_store import Record
 from crito.memory.lessons import Observation
 from crito.memory.operator_use import OperatorUse, added
 from crito.memory.proven import ProvenPrompt, Trial
 from crito.memory.recalled import Offer, Recalled
 from crito.memory.recipe import Recipe
+from crito.memory.record import Record
 from crito.memory.signature import Signature, signature_of
 from crito.records import Candidate, FailureLabel, Verdict
 from crito.tools.stats import bootstrap_interval

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+
+from crito.memory.record import Measurement
 
 DOUBT = 16.0
 """Examples' worth of doubt: a gain that was seen is pulled towards none."""
@@ -15,30 +15,10 @@ MOST = 100
 """Examples that one run counts at most, so that a few runs can refute any claim."""
 REFUTED = 2
 """Runs of like tasks without a gain from which what had fewer with one promises nothing."""
-MOST_EXAMPLES = 1_000_000
-"""Examples that a record may claim."""
-Seen = Annotated[float, Field(ge=0, le=1e11)]
-"""When something was measured, in seconds since 1970; the year 5138 at most."""
 OTHER_MODEL = 0.5
 """What a run with another model counts."""
 _HALF_LIFE = 90 * 86_400.0
 """Seconds after which a run that was not confirmed since counts half."""
-
-
-class Measured(Protocol):
-    """What one run measured."""
-
-    @property
-    def n(self) -> int:
-        """Examples."""
-
-    @property
-    def gain(self) -> float:
-        """Mean gain on them."""
-
-    @property
-    def seen(self) -> float:
-        """When, in seconds since 1970."""
 
 
 def lasting(seen: NDArray[np.float64], now: float) -> NDArray[np.float64]:
@@ -53,7 +33,7 @@ def lasting(seen: NDArray[np.float64], now: float) -> NDArray[np.float64]:
     return 0.5 ** (np.abs(now - seen) / _HALF_LIFE)
 
 
-def promise(measured: Sequence[Measured], now: float, shares: NDArray[np.float64] | None = None) -> float:
+def promise(measured: Sequence[Measurement], now: float, shares: NDArray[np.float64] | None = None) -> float:
     """The gain that runs of like tasks with the same model promise: pulled towards none by doubt, losses and age.
 
     None without any, and where two of them or more saw no gain, and fewer saw one.

@@ -6,10 +6,10 @@ import json
 
 from pydantic import TypeAdapter, ValidationError
 
-from crito.memory.lesson_store import Record
 from crito.memory.lessons import Observation
 from crito.memory.operator_use import OperatorUse
 from crito.memory.proven import ProvenPrompt, Trial
+from crito.memory.record import Record
 
 _KINDS: dict[str, type[Record]] = {
     "observation": Observation,

@@ -17,12 +17,13 @@ from crito.errors import BadInput
 from crito.memory.lessons import Observation
 from crito.memory.operator_use import OperatorUse
 from crito.memory.proven import ProvenPrompt, Trial
+from crito.memory.record import Record
 from crito.tools.redaction import redacted
 
 VERSION = 2
 """Of the records; a store with another one is not read."""
 _ROOT = "crito"
-_FOLDERS: dict[type, str] = {
+_FOLDERS: dict[type[Record], str] = {
     Observation: "observations",
     OperatorUse: "operators",
     ProvenPrompt: "prompts",
@@ -35,8 +36,7 @@ _TRIES, _PAUSE = 40, 0.05
 _RACED = ("store_migrations", "duplicate column")
 """In the errors of a set-up that another process was faster with."""
 _CURE = "move it away, or go on without it: --no-memory, or from Python no store"
-Record = Observation | OperatorUse | ProvenPrompt | Trial
-_Record = TypeVar("_Record", Observation, OperatorUse, ProvenPrompt, Trial)
+_Record = TypeVar("_Record", bound=Record)
 
 
 class Added(NamedTuple):

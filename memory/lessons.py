@@ -16,19 +16,20 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from crito.memory.bm25 import Bm25
-from crito.memory.confidence import DOUBT, MOST, MOST_EXAMPLES, OTHER_MODEL, REFUTED, Seen, lasting, promise
+from crito.memory.confidence import DOUBT, MOST, OTHER_MODEL, REFUTED, lasting, promise
 from crito.memory.recipe import Recipe
-from crito.memory.signature import ALIKE, Name, OneLine, RecordId, Signature, Signatures, TargetName
+from crito.memory.record import Known, Measurement
+from crito.memory.signature import ALIKE, Name, OneLine, RecordId, Signature, Signatures
 from crito.tools.redaction import public_name
 
 _DRAWN = ("spread", "null", "recall")
 """Operators that draw a recipe's examples anew, so that what it gained is not what a winner's examples gain."""
 
 
-class Observation(BaseModel):
+class Observation(Measurement):
     """One measured effect in one run.
 
     Attributes:
@@ -37,34 +38,21 @@ class Observation(BaseModel):
         label: The failure that it answers, for a direction.
         section: What kind of part of the prompt it changes.
         recipe: The recipe, for one.
-        signature: The task.
-        model: The target.
         operator: What proposed it.
-        n: Examples.
-        gain: Mean paired difference of the score on them.
-        low: Lower end of its 95 % interval.
+        candidate: On whom it was measured.
+        low: Lower end of the gain's 95 % interval.
         high: Upper end.
-        run: Where it was measured.
-        candidate: On whom.
-        seen: When, in seconds since 1970.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     kind: Literal["recipe", "direction"]
     text: OneLine = Field(min_length=1, max_length=600)
     label: Name = ""
     section: Name = ""
     recipe: Recipe | None = None
-    signature: Signature
-    model: TargetName
     operator: Name
-    n: int = Field(gt=0, le=MOST_EXAMPLES)
-    gain: float = Field(ge=-1, le=1)
+    candidate: RecordId
     low: float = Field(ge=-1, le=1)
     high: float = Field(ge=-1, le=1)
-    run: RecordId
-    candidate: RecordId
-    seen: Seen
 
     @model_validator(mode="after")
     def _is_what_it_says(self) -> Self:
@@ -91,10 +79,9 @@ class Observation(BaseModel):
         return hashlib.sha256(" ".join(said.casefold().split()).encode()).hexdigest()[:12]
 
 
-class Lesson(BaseModel):
+class Lesson(Known):
     """All observations of one piece of advice, the latest last."""
 
-    model_config = ConfigDict(frozen=True)
     id: str
     observations: tuple[Observation, ...] = Field(min_length=1)
 
@@ -109,18 +96,13 @@ class Lesson(BaseModel):
         return self.latest.kind
 
     @property
-    def seen(self) -> float:
-        """When it was last measured, in seconds since 1970."""
-        return self.latest.seen
-
-    @property
     def text(self) -> str:
         """What it says: a recipe in our own words, whatever the store has."""
         recipe = self.latest.recipe
         return recipe.text if recipe else self.latest.text
 
     @cached_property
-    def effects(self) -> tuple[Observation, ...]:
+    def measured(self) -> tuple[Observation, ...]:
         """One observation for each run: what it saw on several candidates, averaged."""
         return _by_run(self.observations)
 
@@ -130,31 +112,16 @@ class Lesson(BaseModel):
         return _by_run([observation for observation in self.observations if observation.unchosen])
 
     @property
-    def n(self) -> int:
-        """Examples of all runs together."""
-        return sum(effect.n for effect in self.effects)
-
-    @property
-    def gain(self) -> float:
-        """Mean gain per example."""
-        return sum(effect.n * effect.gain for effect in self.effects) / self.n
-
-    @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the gain, from those of the runs: their errors add up as independent ones do."""
-        halves = (effect.n * (effect.high - effect.low) / 2 for effect in self.effects)
+        halves = (effect.n * (effect.high - effect.low) / 2 for effect in self.measured)
         half = math.hypot(*halves) / self.n
         return max(-1.0, self.gain - half), min(1.0, self.gain + half)
 
     @property
     def confirmed(self) -> int:
         """Runs whose interval lies above zero."""
-        return sum(effect.low > 0 for effect in self.effects)
-
-    @property
-    def refuted(self) -> int:
-        """Runs without a gain."""
-        return sum(effect.gain <= 0 for effect in self.effects)
+        return sum(effect.low > 0 for effect in self.measured)
 
     def promise(self, now: float) -> float:
         """The gain to be expected of it on a task like those that it was measured on, with the same model.
@@ -165,11 +132,6 @@ class Lesson(BaseModel):
             now: Seconds since 1970.
         """
         return promise(self.evidence, now)
-
-    @property
-    def runs(self) -> tuple[str, ...]:
-        """The runs that it was measured in."""
-        return tuple(effect.run for effect in self.effects)
 
 
 def _by_run(observations: Iterable[Observation]) -> tuple[Observation, ...]:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from crito.memory.confidence import OTHER_MODEL, Seen, lasting
-from crito.memory.signature import Name, RecordId, Signature, Signatures, TargetName
+from crito.memory.confidence import OTHER_MODEL, lasting
+from crito.memory.record import Record
+from crito.memory.signature import Name, Signature, Signatures
 from crito.tools.redaction import public_name
 from crito.tools.stats import BetaArm
 
@@ -22,28 +23,14 @@ _MOST = 6.0
 """Steps' worth that earlier runs may weigh, so that this one can overrule them."""
 
 
-class OperatorUse(BaseModel):
+class OperatorUse(Record):
     """The steps of one run, by operator.
 
     Attributes:
-        run: The run.
-        signature: Of its task.
-        model: Its target.
         arms: (earned, not earned) of each operator that was used.
-        seen: When the run ended, in seconds since 1970.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    run: RecordId
-    signature: Signature
-    model: TargetName
     arms: dict[Name, tuple[_Steps, _Steps]]
-    seen: Seen
-
-    @property
-    def key(self) -> str:
-        """Its name in a store."""
-        return self.run
 
 
 def priors(

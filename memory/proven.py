@@ -7,42 +7,32 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from crito.memory.confidence import MOST_EXAMPLES, OTHER_MODEL, Seen, promise
-from crito.memory.signature import ALIKE, RecordId, Signature, Signatures, TargetName
+from crito.memory.confidence import OTHER_MODEL, promise
+from crito.memory.record import Known, Measurement
+from crito.memory.signature import ALIKE, RecordId, Signature, Signatures
 from crito.prompt import Prompt
 from crito.task import Task
 from crito.tools.redaction import public_name
 
 
-class ProvenPrompt(BaseModel):
+class ProvenPrompt(Measurement):
     """The best prompt of one run, better than its seed on the validation examples beyond chance.
 
     Nothing of the verdict is kept: the next run on the same data has the same test examples.
 
     Attributes:
-        run: The run.
-        signature: Of its task.
-        model: Its target.
         inputs: Input fields of its task.
         labels: Labels of its task.
         prompt: What won, demonstrations included.
-        n: Validation examples that both answered.
-        gain: Mean paired difference on them.
-        seen: When, in seconds since 1970.
+        gain: Over the seed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    run: RecordId
-    signature: Signature
-    model: TargetName
     inputs: tuple[str, ...]
     labels: tuple[str, ...]
     prompt: Prompt
-    n: int = Field(gt=0, le=MOST_EXAMPLES)
     gain: float = Field(gt=0, le=1)
-    seen: Seen
 
     @model_validator(mode="after")
     def _shows_whole_examples(self) -> Self:
@@ -50,33 +40,15 @@ class ProvenPrompt(BaseModel):
             raise ValueError("prompt: a demonstration lacks an input that the template has")
         return self
 
-    @property
-    def key(self) -> str:
-        """Its name in a store."""
-        return self.run
 
-
-class Trial(BaseModel):
+class Trial(Measurement):
     """A proven prompt of one run, measured in another one beside that run's seed.
 
     Attributes:
-        run: Where it was measured.
         origin: The run whose prompt it is.
-        signature: Of the task that it was measured on.
-        model: The target that it was measured with.
-        n: Validation examples that both answered.
-        gain: Mean paired difference on them.
-        seen: When, in seconds since 1970.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    run: RecordId
     origin: RecordId
-    signature: Signature
-    model: TargetName
-    n: int = Field(gt=0, le=MOST_EXAMPLES)
-    gain: float = Field(ge=-1, le=1)
-    seen: Seen
 
     @property
     def key(self) -> str:
@@ -84,10 +56,9 @@ class Trial(BaseModel):
         return f"{self.run}.{self.origin}"
 
 
-class Proven(BaseModel):
+class Proven(Known):
     """A proven prompt and what later runs measured of it."""
 
-    model_config = ConfigDict(frozen=True)
     prompt: ProvenPrompt
     trials: tuple[Trial, ...] = ()
 
@@ -105,31 +76,6 @@ class Proven(BaseModel):
     def kind(self) -> Literal["prompt"]:
         """Beside the kinds of a lesson."""
         return "prompt"
-
-    @property
-    def n(self) -> int:
-        """Examples of all runs together."""
-        return sum(m.n for m in self.measured)
-
-    @property
-    def gain(self) -> float:
-        """Mean gain per example."""
-        return sum(m.n * m.gain for m in self.measured) / self.n
-
-    @property
-    def refuted(self) -> int:
-        """Runs without a gain."""
-        return sum(m.gain <= 0 for m in self.measured)
-
-    @property
-    def runs(self) -> tuple[str, ...]:
-        """The runs that it was measured in."""
-        return tuple(m.run for m in self.measured)
-
-    @property
-    def seen(self) -> float:
-        """When it was last measured, in seconds since 1970."""
-        return self.measured[-1].seen
 
     @property
     def measured(self) -> tuple[ProvenPrompt | Trial, ...]:

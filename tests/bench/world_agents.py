@@ -6,7 +6,8 @@ What they do not see they do not know: not the examples' needs, not the target, 
 
 - Critic: a hypothesis for each of up to three wrong cases, directions not tried yet first. It names each requirement
   that the case's note calls for and the shown prompt does not state: right with probability 1 - noise, else with a
-  wrong action or only vaguely, at even odds. A case that lacks nothing gets a vague direction.
+  wrong action or only vaguely, at even odds. A case that lacks nothing gets a vague direction. Where advice of earlier
+  runs says something about the topic, right or wrong, it repeats that instead, at even odds.
 - Rewriter and whoever else replies with edits: adds up to three rules that the request states outside the sections
   shown (a direction, a question, a second prompt); where there are none, one for a topic shown, known as the critic
   knows it. Each is useless instead with probability noise, and with probability noise / 4 one rule is dropped. Asked
@@ -34,6 +35,9 @@ _SCHEMA = "follows this schema, nothing else:\n"
 _CASE = re.compile(r"case (\w+)[^\n]*\n<data>\n(.*?)\n</data>", re.DOTALL)
 _QUOTED = re.compile(r"<(prompt|section)>\n(.*?)\n</\1>", re.DOTALL)
 _RULE = re.compile(r"^(rules\[\d+\]): (.*)$")
+_ADVICE = re.compile(r"Advice from earlier runs[^\n]*\n+<data>\n(.*?)\n</data>", re.DOTALL)
+_CREDULITY = 0.5
+"""Probability that the critic repeats advice rather than what it believes itself."""
 _SENTENCES = ("rules", "requirements", "steps")
 _ADDED, _EDITS, _HYPOTHESES = 2, 3, 3
 _DIRECTION = 8
@@ -79,7 +83,10 @@ class _Reply:
         return self._draw("drops", *of) < self.world.noise / 4
 
     def _recalled(self, requirement: Requirement, *of: object) -> str:
-        """A requirement as the agent believes it: right, else with a wrong action or only vaguely."""
+        """A requirement as advice has it, where the agent follows that; as it believes it: right, wrong or vague."""
+        advised = re.search(rf"For {requirement.topic}, [^.]*\.", self._advice())
+        if advised and self._draw("follows", requirement.topic, *of) < _CREDULITY:
+            return advised[0]
         if not self._errs(requirement.topic, *of):
             return requirement.sentence
         if self._draw("vague", requirement.topic, *of) < 0.5:
@@ -136,6 +143,11 @@ class _Reply:
         for part in self._shown().split("\n"):
             rest = rest.replace(part, "") if part else rest
         return re.sub(r"Tried already:\n+<data>.*?</data>", "", rest, flags=re.DOTALL)
+
+    def _advice(self) -> str:
+        """What earlier runs advise."""
+        advice = _ADVICE.search(self.text)
+        return advice[1] if advice else ""
 
     def _wrong(self) -> str:
         """The part with the wrong cases, or everything."""
