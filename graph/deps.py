@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from crito.agents.critic import Critic
+from crito.agents.demo_sizes import largest_set
 from crito.agents.evaluator import Evaluator
 from crito.agents.planner import Planner
 from crito.agents.rewriter import Rewriter
@@ -29,7 +30,7 @@ from crito.tools.splits import interleaved
 from crito.tools.telemetry import Tracer
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Deps:
     """The run's task, agents, memory and tools.
 
@@ -72,6 +73,11 @@ class Deps:
     def val(self) -> tuple[Example, ...]:
         """The validation examples, labels evenly mixed."""
         return self.race_order(0)
+
+    @cached_property
+    def largest_set(self) -> int:
+        """How many demonstrations a prompt of this task shows at most."""
+        return largest_set(self.task)
 
     def race_order(self, round_number: int) -> tuple[Example, ...]:
         """The validation examples as the races of a round take them, labels evenly mixed.

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from crito.agents.recipes import recipe_of
 from crito.graph.deps import Deps
-from crito.graph.operators.demonstrations import largest_set
 from crito.memory.recipe import LARGEST, Recipe
 from crito.records import Candidate
-
-
-@lru_cache(maxsize=1)
-def _largest(deps: Deps) -> int:
-    return largest_set(deps.task)
 
 
 def recipe(deps: Deps, candidate: Candidate) -> Recipe | None:
@@ -22,6 +14,6 @@ def recipe(deps: Deps, candidate: Candidate) -> Recipe | None:
     How many examples fit depends on their length, so a set as large as this task allows counts as the largest of all.
     """
     found = recipe_of(candidate.main, deps.archive.candidate(deps.seed).main, deps.task)
-    if found is None or not found.demos or found.demos < _largest(deps):
+    if found is None or not found.demos or found.demos < deps.largest_set:
         return found
     return found.model_copy(update={"demos": LARGEST})

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 
+from crito.agents.demo_sizes import set_sizes
 from crito.agents.edits import structural
 from crito.errors import CallFailed, PatchRejected, ReplyUnusable
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
-from crito.graph.operators.demonstrations import set_sizes, unseen
+from crito.graph.operators.demonstrations import unseen
 from crito.graph.operators.merge import three_way
 from crito.memory.attempts import Attempt
 from crito.memory.clusters import Cluster, Moment, followed

@@ -10,19 +10,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from crito.agents.demo_sizes import set_sizes, shorter
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.offspring import offspring
-from crito.memory.recipe import LARGEST
 from crito.patch import Edit, Patch
-from crito.prompt import Demo, Message
+from crito.prompt import Demo
 from crito.records import Candidate
 from crito.task import Example, Task
-from crito.tools.limits import message_tokens
 
-_SIZES = (2, 4, 6, 8, 10, LARGEST)
-_DEMO_TOKENS = 280
-"""Tokens that a set of demonstrations may take, about: they are paid for in every use."""
 _TRIES = 3
 """Draws for each candidate that is wanted, as some come twice."""
 _ENOUGH = 6
@@ -87,7 +83,7 @@ def sample(demos: Sequence[Demo], task: Task, rng: np.random.Generator, *, size:
         size: How many, if so many fit into the tokens for demonstrations; by default drawn, with odds that go by the
             square of the size: larger sets of one layout did better on most public tasks (docs/benchmarks.md).
     """
-    short = _short(demos)
+    short = shorter(demos)
     sizes = np.array(set_sizes(short, task))
     odds = sizes**2 / np.sum(sizes**2)
     wanted = min(size, int(sizes[-1])) if size is not None else int(rng.choice(sizes, p=odds))
@@ -133,33 +129,6 @@ def changed(shown: Sequence[Demo], demos: Sequence[Demo], task: Task, rng: np.ra
     else:
         current = [current[i] for i in rng.permutation(len(current))]
     return current
-
-
-def largest_set(task: Task) -> int:
-    """How many of the training examples with their given answers fit at most; the largest set where none has one."""
-    demos = [Demo(inputs=e.inputs, output=e.expected) for e in task.splits.train if e.expected is not None]
-    short = _short(demos)
-    return min(set_sizes(short, task)[-1], len(short)) if demos else LARGEST
-
-
-def _short(demos: Sequence[Demo]) -> list[Demo]:
-    """The shorter two thirds, shortest first."""
-    ordered = sorted(demos, key=lambda d: sum(len(v) for v in d.inputs.values()))
-    return ordered[: max(len(ordered) * 2 // 3, 1)]
-
-
-def set_sizes(demos: Sequence[Demo], task: Task) -> list[int]:
-    """Set sizes, ascending, that fit into the tokens for demonstrations; the two smallest in any case."""
-    mean = sum(message_tokens(_turns(d)) for d in demos) / len(demos)
-    sizes = sorted({*_SIZES, *((len(task.labels),) if len(task.labels) >= 2 else ())})
-    return [size for size in sizes if size * mean <= _DEMO_TOKENS] or sizes[:2]
-
-
-def _turns(demo: Demo) -> list[Message]:
-    return [
-        Message(role="user", content="\n".join(demo.inputs.values())),
-        Message(role="assistant", content=demo.output),
-    ]
 
 
 def shown_ids(candidate: Candidate) -> frozenset[str]:
