@@ -28,7 +28,7 @@ _FIELD = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}")
 _SECTION_NAME = re.compile(r"(?!(?:demos|layout|template|words|gap)\Z|layout\.)[^\[\]]+")
 """Names that a path can mean: the other parts of a prompt and list indices are taken."""
 _PARAGRAPH = "\n\n"
-_BREAK = re.compile(r"(?<=[.:!?])\s+|\s*\n\s*|(?<=[\u3002\uff1a\uff01\uff1f])\s*")
+_BREAK = re.compile(r"(?<=[.:!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bvs\.)\s+|\s*\n\s*|(?<=[\u3002\uff1a\uff01\uff1f])\s*")
 _NAMING = re.compile(r"\s*(?:[^\s\uff1a]+\s+)?[^\s\uff1a]{1,12}[:\uff1a]|\s*")
 """A name of the input such as "Question:", which is no sentence."""
 ORDERED = "steps"

@@ -348,7 +348,15 @@ def test_the_sentences_before_the_input_are_instructions_in_the_same_message(
 
 
 @pytest.mark.parametrize(
-    "text", ["Review: {x}\nGood or bad?", 'Say if "{x}" is good', "Write {{y}} for it: {x}", "{x}"]
+    "text",
+    [
+        "Review: {x}\nGood or bad?",
+        'Say if "{x}" is good',
+        "Write {{y}} for it: {x}",
+        "Name the team, e.g. billing, of {x}",
+        "Say who wins, i.e. Ana vs. Ben, in {x}",
+        "{x}",
+    ],
 )
 def test_what_is_no_sentence_before_the_input_stays_with_it(text: str) -> None:
     prompt = Prompt.from_text(text, inputs=("x",))
