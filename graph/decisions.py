@@ -14,12 +14,10 @@ from crito.graph.acceptance import better, cheaper
 from crito.graph.allowance import as_state, calls_left, verdict_reserve
 from crito.graph.confirm import confirm_calls, finalists_of
 from crito.graph.deps import Deps
-from crito.graph.opening import first_share
 from crito.graph.operators.catalogue import OPERATORS
 from crito.graph.preset import Stage
 from crito.graph.state import RunState
 from crito.memory.attempts import Attempt, Fate
-from crito.memory.recalled import Recalled
 from crito.memory.selection import costs, survivors
 from crito.records import Plan
 
@@ -79,9 +77,7 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
     following = _following(deps, state, left, total, hopeful - free)
     if following is None:
         return Command(update={**end, "stopped": "no further gain was found"}, goto="confirm")
-    recalled = Recalled.model_validate(state["recalled"])
-    share = deps.preset.stages[following].share if following else first_share(deps.preset, recalled)
-    calls = min(left, max(len(deps.val), int(share * total)))
+    calls = min(left, max(len(deps.val), int(deps.preset.stages[following].share * total)))
     update: RunState = {
         "round": state["round"] + 1,
         "calls": calls,

@@ -12,19 +12,10 @@ from crito.graph.allowance import as_state, calls_left
 from crito.graph.confirm import confirm_calls
 from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
-from crito.graph.preset import Preset
 from crito.graph.state import RunState
 from crito.memory.operator_use import added
 from crito.memory.recalled import Recalled
 from crito.records import Brief
-
-_OF_TWO = 0.6
-"""Share of the opening's calls that advice may take, and then the rest: half would hardly reach for a race."""
-
-
-def first_share(preset: Preset, recalled: Recalled) -> float:
-    """Share of the search's calls for one round of the first stage, which are two where advice has one of its own."""
-    return preset.stages[0].share * (_OF_TWO if recalled.leads else 1)
 
 
 async def brief(state: RunState, runtime: Runtime[Deps]) -> RunState:
@@ -67,7 +58,7 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
         "stage": 0,
         "stage_rounds": 0 if recalled.leads else 1,
         "round": 0,
-        "calls": max(0, int(first_share(deps.preset, recalled) * raced)),
+        "calls": max(0, int(deps.preset.stages[0].share * raced)),
         "seen": [seed.id],
         "pool": [seed.id],
         "incumbent": seed.id,

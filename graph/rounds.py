@@ -178,7 +178,7 @@ async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
     entered, waiting = state["alive"][:room], state["alive"][room:]
     rejected = {**state["rejected"], **dict.fromkeys(waiting, ("untried", "the round's calls do not reach for it"))}
     contenders = [deps.archive.candidate(c) for c in entered]
-    # The rest of an opening races as if advice had not: few examples against its winner would throw out what is better.
+    # An opening races as if there were no proven prompt: few examples against it would throw out what is better.
     rival = deps.seed if state["stage"] == 0 and deps.preset.recalls else state["incumbent"]
     with deps.tracer.span("execute_tool", "race", round=state["round"], contenders=len(contenders)) as span:
         try:

@@ -98,7 +98,7 @@ class Recalled(BaseModel):
 
     @property
     def leads(self) -> bool:
-        """Whether it is raced before anything else: with a proven prompt it is; recipes alone race in the opening."""
+        """Whether something of it is raced before anything else, in a round of its own: proven prompts are."""
         return bool(self.prompts)
 
     def told(self, number: int, attempts: Sequence[Attempt]) -> Recalled:

@@ -7,39 +7,30 @@ from crito.graph.operators import demonstrations, recall, spread, strategy
 from crito.graph.operators.assignment import Assignment
 from crito.graph.recipes import recipe
 from crito.memory.recalled import Recalled
-from crito.memory.recipe import Recipe
 from crito.prompt import Prompt
 from crito.records import Candidate, candidate_id
-
-_NULL = Recipe(instructions="none")
 
 
 async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     """The null prompt, chain of thought where there is room for it, recipes of earlier runs, a spread around the seed.
 
-    Recipes take at most half of the places, so that bad ones cost no more than that. With a proven prompt, the first
-    round races it and them alone, and the next one the rest. What lost in earlier runs again and again is left out.
+    Recipes take at most half of the places, so that bad ones cost no more than that. Proven prompts race before all
+    that, in a round of their own. What lost in earlier runs again and again is left out.
 
     Raises:
         BudgetExhausted: Harvesting reasoning does not fit into the budget.
     """
     seed, recalled, number = assignment.parent, assignment.recalled, assignment.round
-    first, bare = number == 0 and recalled.leads, null(seed, number)
-    if first:
-        baselines = bare if any(advice.recipe == _NULL for advice in recalled.recipes) else []
-    else:
-        baselines = [*bare, *strategy.chain_of_thought(seed, deps.task, number)]
-    over = {a.candidate for a in deps.attempts.all() if a.round < number and a.fate != "untried"}
-    known = [c for c in baselines if c.id not in over and not _refuted(deps, c, recalled)][: assignment.count]
+    if number == 0 and recalled.leads:
+        return recall.proven(deps, recalled)[: assignment.count]
+    baselines = [*null(seed, number), *strategy.chain_of_thought(seed, deps.task, number)]
+    known = [c for c in baselines if not _refuted(deps, c, recalled)][: assignment.count]
     room = assignment.count - len(known)
     demos = await demonstrations.harvest(deps, seed) if room and deps.preset.demos else []
-    advised = [c for c in recall.advised(deps, seed, recalled, demos, round_number=number) if c.id not in over]
-    advised = advised[: room if first else room // 2]
-    if first:
-        return [*known, *advised]
-    over |= {candidate.id for candidate in advised}
+    advised = recall.followers(deps, seed, recalled, demos, round_number=number)[: room // 2]
+    taken = {candidate.id for candidate in advised}
     drawn = spread.around(deps, seed, demos, 2 * room, round_number=number)
-    new = [c for c in drawn if c.id not in over and not _refuted(deps, c, recalled)]
+    new = [c for c in drawn if c.id not in taken and not _refuted(deps, c, recalled)]
     return [*known, *advised, *new[: room - len(advised)]]
 
 

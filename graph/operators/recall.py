@@ -13,14 +13,19 @@ from crito.prompt import Demo
 from crito.records import Candidate
 
 
-def advised(
+def proven(deps: Deps, recalled: Recalled) -> list[Candidate]:
+    """The proven prompts that the run took along."""
+    return list({offer.candidate: deps.archive.candidate(offer.candidate) for offer in recalled.prompts}.values())
+
+
+def followers(
     deps: Deps, seed: Candidate, recalled: Recalled, demos: Sequence[Demo], *, round_number: int = 0
 ) -> list[Candidate]:
-    """One candidate for each proven prompt and each recipe that the run took along, of the seed.
+    """One candidate for each recipe that the run took along, of the seed.
 
     Args:
         deps: The run.
-        seed: What recipes are followed on.
+        seed: What the recipes are followed on.
         recalled: What the run took along.
         demos: Demonstrations that may be shown.
         round_number: The round.
@@ -30,6 +35,4 @@ def advised(
         chosen = demonstrations.sample(demos, deps.task, deps.rng(22, at), size=recipe.demos) if demos else []
         patch = followed(recipe, seed.main, deps.task, chosen)
         patches.append(patch.model_copy(update={"rationale": f"lesson {advice.lesson}: {advice.text}"}))
-    proven = {offer.candidate: deps.archive.candidate(offer.candidate) for offer in recalled.prompts}
-    made = offspring([seed], patches, operator="recall", round_number=round_number, author="code")
-    return [*proven.values(), *(candidate for candidate in made if candidate.id not in proven)]
+    return offspring([seed], patches, operator="recall", round_number=round_number, author="code")

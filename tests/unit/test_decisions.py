@@ -151,7 +151,7 @@ async def test_a_round_may_take_its_share_of_the_calls_and_no_more_than_are_left
 async def test_advice_is_followed_by_the_rest_of_the_opening(tmp_path: Path, stale: int) -> None:
     _, update = await decided(tmp_path, stage=OPENING, stage_rounds=0, stale=stale, recalled=ADVISED)
     assert (update.get("stage", OPENING), update["stage_rounds"]) == (OPENING, 1)
-    assert update["calls"] == int(0.6 * 0.35 * 200)
+    assert update["calls"] == int(0.35 * 200)
     _, update = await decided(tmp_path / "rest", stage=OPENING, stale=stale, recalled=ADVISED)
     assert update["stage"] == SEARCH
 

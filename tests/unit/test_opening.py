@@ -11,7 +11,6 @@ from crito.graph.operators.assignment import Assignment
 from crito.graph.operators.opening import null
 from crito.graph.recipes import recipe
 from crito.graph.state import RunState
-from crito.memory.attempts import Attempt
 from crito.memory.lessons import lessons
 from crito.memory.recalled import Advice, Offer, Recalled
 from crito.memory.recipe import Recipe
@@ -84,7 +83,7 @@ async def test_recipes_of_earlier_runs_take_half_of_the_opening_at_most(tmp_path
     assert [len(c.main.demos) for c in found[1:4]] == [2, 3, 4]
 
 
-async def test_a_proven_prompt_is_tried_first_with_the_recipes_and_then_the_rest(tmp_path: Path) -> None:
+async def test_a_proven_prompt_is_tried_alone_before_the_rest(tmp_path: Path) -> None:
     proven = make_candidate("Proven.", operator="proven")
     offers = (Offer(candidate=proven.id, run="r", text="t", gain=0.1),)
     recalled = Recalled(recipes=recipes(*(Recipe(instructions="kept", demos=2 + n) for n in range(3))), prompts=offers)
@@ -92,20 +91,9 @@ async def test_a_proven_prompt_is_tried_first_with_the_recipes_and_then_the_rest
         await deps.archive.add(proven)
         seed = deps.archive.candidate(deps.seed)
         first = await opening.propose(deps, Assignment(parents=(seed,), count=3, round=0, recalled=recalled))
-        tried = {
-            "parent": seed.id,
-            "round": 0,
-            "operator": "o",
-            "author": "code",
-            "hypothesis": "h",
-            "fate": "not_better",
-        }
-        await deps.attempts.record(
-            *(Attempt.model_validate({"candidate": c.id, "fate": "not_better", **tried}) for c in first)
-        )
         second = await opening.propose(deps, Assignment(parents=(seed,), count=6, round=1, recalled=recalled))
-    assert [c.operator for c in first] == ["proven", "recall", "recall"]
-    assert [(c.operator, c.round) for c in second] == [("null", 1), ("recall", 1), *[("spread", 1)] * 4]
+    assert first == [proven]
+    assert [(c.operator, c.round) for c in second] == [("null", 1), *[("recall", 1)] * 2, *[("spread", 1)] * 3]
 
 
 async def test_what_lost_again_and_again_is_left_out_of_the_opening(tmp_path: Path) -> None:
@@ -121,7 +109,7 @@ async def test_what_lost_again_and_again_is_left_out_of_the_opening(tmp_path: Pa
     assert len(found) == 8
 
 
-async def test_an_opening_with_a_proven_prompt_has_two_rounds_of_three_fifths_of_its_calls(tmp_path: Path) -> None:
+async def test_a_proven_prompt_takes_a_round_and_no_calls_from_the_opening(tmp_path: Path) -> None:
     told = Recalled(recipes=recipes(Recipe(instructions="kept", demos=1)))
     offered = told.model_copy(update={"prompts": (Offer(candidate="c", run="r", text="t", gain=0.1),)})
     async with make_deps(tmp_path, budget=Budget(calls=1000), verdict=Spend(calls=24)) as deps:
@@ -130,8 +118,7 @@ async def test_an_opening_with_a_proven_prompt_has_two_rounds_of_three_fifths_of
             for k in (told, offered)
         ]
     assert (plain["stage_rounds"], led["stage_rounds"]) == (1, 0)
-    assert plain["calls"] == int(0.35 * (1000 - 24 - 12 - 3 * 12))
-    assert led["calls"] == int(0.6 * 0.35 * (1000 - 24 - 12 - 3 * 12))
+    assert plain["calls"] == led["calls"] == int(0.35 * (1000 - 24 - 12 - 3 * 12))
 
 
 @pytest.mark.parametrize(("count", "operators"), [(1, ["null"]), (2, ["null", "strategy"])])
