@@ -24,7 +24,8 @@ def set_sizes(demos: Sequence[Demo], task: Task) -> list[int]:
     """Sizes of sets, ascending, that fit into the tokens for demonstrations; the two smallest in any case."""
     mean = sum(message_tokens(_turns(d)) for d in demos) / len(demos)
     sizes = sorted({*_SIZES, *((len(task.labels),) if len(task.labels) >= 2 else ())})
-    return [size for size in sizes if size * mean <= _TOKENS] or sizes[:2]
+    fitting = sum(size * mean <= _TOKENS for size in sizes)
+    return sizes[: max(2, fitting)]
 
 
 def largest_set(task: Task) -> int:

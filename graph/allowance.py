@@ -1,4 +1,4 @@
-"""How many target calls the search may still make, from what the state says was spent."""
+"""How many answers the search may still have scored, from what the state says was spent."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ _MARGIN = 1.15
 """Test examples may be longer than validation examples."""
 
 
-def calls_left(budget: Budget, spent: Mapping[str, float], verdict: Spend) -> int:
-    """Calls that fit into every limit, with tokens and dollars turned into calls at the run's own mean rate.
+def answers_left(
+    budget: Budget, spent: Mapping[str, float], verdict: Spend, *, each: float = 1.0, most: int | None = None
+) -> int:
+    """Answers that fit into every limit, with tokens and dollars turned into calls at the run's own mean rate.
 
     No call is reckoned cheaper than the verdict's: before the first race only the seed has answered, and contenders
     with demonstrations take several times as much.
 
-    The search reckons one for each answer. Where an answer takes several (a judge's ruling, labels that no first token
-    tells apart), the ledger still counts each of them, and the budget ends within the last race.
-
     Args:
-        budget: The user's limits; at least one of calls, tokens and usd is set.
+        budget: The user's limits; one of calls, tokens and usd that the models count against is set.
         spent: Calls, tokens and usd paid when the last round ended.
         verdict: What is kept back.
+        each: Calls that one answer takes.
+        most: Calls of the whole search, where the preset has a limit of its own.
     """
     calls = max(spent["calls"], 1.0)
-    left = []
+    left = [] if most is None else [most - spent["calls"]]
     for name in ("calls", "tokens", "usd"):
         limit = getattr(budget, name)
         if limit is not None:
@@ -34,7 +35,7 @@ def calls_left(budget: Budget, spent: Mapping[str, float], verdict: Spend) -> in
             rate = 1.0 if name == "calls" else max(spent[name] / calls, planned)
             free = limit - spent[name] - getattr(verdict, name)
             left.append(free / rate if rate > 0 else float("inf"))
-    return max(0, int(min(left, default=0)))
+    return max(0, int(min(left, default=0) / each))
 
 
 def verdict_reserve(planned: Spend, answers: int, tokens_per_use: float) -> Spend:

@@ -11,7 +11,7 @@ from langgraph.types import Command
 
 from crito.errors import BudgetExhausted
 from crito.graph.acceptance import better, cheaper
-from crito.graph.allowance import as_state, calls_left, verdict_reserve
+from crito.graph.allowance import answers_left, as_state, verdict_reserve
 from crito.graph.confirm import confirm_calls, finalists_of
 from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
@@ -64,11 +64,9 @@ async def decide(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["pl
     used = tokens_per_use(deps, deps.seed) + tokens_per_use(deps, state["incumbent"])
     reserve = verdict_reserve(deps.verdict, len(deps.test) * deps.task.repeats, used)
     deps.ledger.meter.keep_for_verdict(reserve)
-    free = calls_left(deps.task.budget, state["spent"], reserve)
-    total = free + int(state["spent"]["calls"])
-    if deps.preset.calls is not None:
-        total = min(total, deps.preset.calls)
-        free = min(free, total - int(state["spent"]["calls"]))
+    each = deps.calls_per_answer
+    free = answers_left(deps.task.budget, state["spent"], reserve, each=each, most=deps.preset.calls)
+    total = free + int(state["spent"]["calls"] / each)
     left = free - confirm_calls(deps, total, len(finalists_of(deps, state)))
     end: RunState = {"calls": free}
     if left < len(deps.val) or deps.ledger.meter.seconds_left() <= 0:
@@ -233,7 +231,7 @@ def _learned(deps: Deps, state: RunState, accepted: Sequence[str]) -> RunState:
 
 def _earned(deps: Deps, state: RunState, step: int, accepted: Sequence[str]) -> float:
     """Gain per token of one step of this round: evidence, agents, gate and race together."""
-    made = [candidate for candidate, index in state["proposals"].items() if index == step]
+    made = [c for c, index in state["proposals"].items() if index == step and c not in state["seen"]]
     gains = [deps.archive.gain(c, state["incumbent"], deps.val) for c in made if c in accepted]
     raced = [(c, example.id) for c in made for example in deps.val]
     gated = [(c, i) for c in made for i in _cited(deps, c)]

@@ -79,6 +79,11 @@ class Deps:
         """How many demonstrations a prompt of this task shows at most."""
         return largest_set(self.task)
 
+    @cached_property
+    def calls_per_answer(self) -> float:
+        """Calls that a scored answer takes: one more with a judge, several where no first token tells labels apart."""
+        return max(1.0, self.verdict.calls / (2 * len(self.test) * self.task.repeats))
+
     def race_order(self, round_number: int) -> tuple[Example, ...]:
         """The validation examples as the races of a round take them, labels evenly mixed.
 

@@ -8,7 +8,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from crito.errors import BudgetExhausted, ProviderFailure
-from crito.graph.allowance import as_state, calls_left
+from crito.graph.allowance import answers_left, as_state
 from crito.graph.confirm import confirm_calls
 from crito.graph.deps import Deps
 from crito.graph.operators.catalogue import OPERATORS
@@ -47,9 +47,7 @@ async def baseline(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["
         first = deps.archive.outcome(seed.id, deps.val[0].id)
         raise ProviderFailure(f"no validation example was answered; {first.error if first else 'nothing came back'}")
     spent = as_state(deps.ledger.meter.spent)
-    left = calls_left(deps.task.budget, spent, deps.verdict)
-    if deps.preset.calls is not None:
-        left = min(left, deps.preset.calls - deps.ledger.meter.spent.calls)
+    left = answers_left(deps.task.budget, spent, deps.verdict, each=deps.calls_per_answer, most=deps.preset.calls)
     raced = left - confirm_calls(deps, left, deps.preset.finalists)
     score = deps.archive.mean(seed.id, deps.val)
     deps.notify({"event": "best", "candidate": seed.id, "score": score})

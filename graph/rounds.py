@@ -195,19 +195,20 @@ async def race_round(state: RunState, runtime: Runtime[Deps]) -> RunState:
                 rng=deps.rng(5, state["round"]),
             )
         except BudgetExhausted as error:
-            out = dict.fromkeys(entered, ("untried", f"the race was not finished: {error}"))
-            return {"alive": [], "rejected": {**rejected, **out}}
+            finished = [c for c in entered if all(deps.archive.outcome(c, example.id) for example in deps.val)]
+            out = {c: ("untried", f"the race was not finished: {error}") for c in entered if c not in finished}
+            return {"alive": finished, "rejected": {**rejected, **out}}
         span.set_attribute("crito.finished", list(standing.finished))
     dropped = {c: ("eliminated", reason) for c, reason in standing.dropped.items()}
     return {"alive": list(standing.finished), "rejected": {**rejected, **dropped}}
 
 
 def _unspent(deps: Deps, state: RunState) -> int:
-    """Calls that are left to the race: agents and gate drew on the same limit.
+    """Answers that are left to the race: agents and gate drew on the same limit.
 
     Fixed before the race begins, so that a race that is run again finds as many as it did at first.
     """
-    return min(state["calls"], deps.ledger.meter.calls_left())
+    return min(state["calls"], int(deps.ledger.meter.calls_left() / deps.calls_per_answer))
 
 
 async def _steps(state: RunState, deps: Deps, stage: Stage, count: int, merging: Sequence[Step]) -> list[Step]:

@@ -72,13 +72,14 @@ class Run:
         for split in ("train", "val", "test"):
             if not getattr(task.splits, split):
                 raise BadInput(f"data: there are no {split} examples; a search needs all three splits")
-        task = task.model_copy(update={"budget": complete(task.budget)})
         if preset is not None and not preset.likelihood:
             task = task.model_copy(update={"scoring": "sampled"})
         self._checked = checked(task, self._parts)
         self._embedder = checked_embedder(self._checked.task)
-        self._task, self._verdict = fit(self._checked.task, *self._checked.prices)
-        self._estimate = estimate(self._task, *self._checked.prices)
+        task, prices = self._checked.task, self._checked.prices
+        task = task.model_copy(update={"budget": complete(task.budget, *prices)})
+        self._task, self._verdict = fit(task, *prices)
+        self._estimate = estimate(self._task, *prices)
         self._preset, self._why = (preset, "") if preset is not None else chosen(self._task, self._estimate.calls)
         check_preset(self._preset, self._task)
         self._path = database

@@ -30,7 +30,7 @@ class RunState(TypedDict, total=False):
         stage_rounds: Rounds of this stage begun.
         round: Rounds begun; the first is round 0.
         plan: The current round's plan.
-        calls: Target calls that the current round may make.
+        calls: Answers that the current round may have scored; a call each, but for a judge and the like.
         proposals: What was proposed in this round: the index of its step, by candidate.
         proposing: What proposing took, in tokens of evidence and agents: by the index of the step.
         rejected: Why candidates fell out of this round, by id: (fate, reason).
@@ -45,7 +45,7 @@ class RunState(TypedDict, total=False):
             never from the live meter, so that a resumed run decides as an undisturbed one.
         unheard: How often the agents were asked and gave nothing of use.
         stale: Rounds in a row of this stage without a new incumbent.
-        hopeful: Search calls that were left when the incumbent, or this stage, was new.
+        hopeful: Answers of the search that were left when the incumbent, or this stage, was new.
         stopped: Why the search ended.
         verdict: The final comparison.
     """

@@ -154,7 +154,7 @@ class Ledger:
         reserved, spent = _upper_bound(request, price, getattr(model, "headroom", 0)), Spend()
         async with self._limiter:
             self._refuse()
-            self.meter.reserve(reserved)  # not before: calls that only wait for their turn would hold the budget
+            await self.meter.reserve(reserved)  # not before: calls that only wait their turn would hold the budget
             started, clock = time.time(), time.monotonic()
             try:
                 answer = await self._attempt(model, request, price)

@@ -69,9 +69,16 @@ def output_limit(task: Task) -> int:
     return min(1024, int(max(len(answer) for answer in known) / 2.5) + 8)
 
 
-def complete(budget: Budget) -> Budget:
-    """The budget with a limit on calls where the user set none on calls, tokens or dollars."""
-    if budget.calls is None and budget.tokens is None and budget.usd is None:
+def complete(budget: Budget, price: Price | None, agents: Price | None) -> Budget:
+    """The budget with a limit on calls where nothing else limits them: no tokens, and no dollars that a call takes.
+
+    Args:
+        budget: The user's limits.
+        price: The target's price, if it is known.
+        agents: The agents' price, if it is known.
+    """
+    paid = budget.usd is not None and any(known is None or _usd(known, 1, 1) > 0 for known in (price, agents))
+    if budget.calls is None and budget.tokens is None and not paid:
         return budget.model_copy(update={"calls": DEFAULT_CALLS})
     return budget
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from dataclasses import dataclass
@@ -44,19 +45,23 @@ class Meter:
         self.budget = budget
         self.spent = spent
         self._held = Spend()
+        self._settled = asyncio.Event()
         self._verdict = verdict
         self._started = time.monotonic()
         self._searching = True
 
-    def reserve(self, amount: Spend) -> None:
-        """Set an amount aside before a call.
+    async def reserve(self, amount: Spend) -> None:
+        """Set an amount aside before a call; where it would fit but for what calls in flight hold, wait for them.
+
+        They hold the most that they can take, which is more than they will.
 
         Raises:
             BudgetExhausted: It does not fit; nothing was set aside.
         """
-        lacking = self.lacking(amount)
-        if lacking is not None:
-            raise BudgetExhausted(lacking)
+        while (lacking := self.lacking(amount)) is not None:
+            if self.lacking(amount - self._held) is not None:
+                raise BudgetExhausted(lacking)
+            await self._settled.wait()
         self._held += amount
 
     def lacking(self, amount: Spend = Spend()) -> str | None:
@@ -78,6 +83,8 @@ class Meter:
         """Replace a reservation by what the call really took."""
         self._held -= reserved
         self.spent += actual
+        self._settled.set()
+        self._settled = asyncio.Event()
 
     def keep_for_verdict(self, amount: Spend) -> None:
         """Keep an amount back for the verdict."""

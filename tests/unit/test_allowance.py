@@ -1,6 +1,6 @@
 import pytest
 
-from crito.graph.allowance import as_state, calls_left, verdict_reserve
+from crito.graph.allowance import answers_left, as_state, verdict_reserve
 from crito.task import Budget
 from crito.tools.meter import Spend
 
@@ -20,15 +20,15 @@ SPENT = {"calls": 10.0, "tokens": 1000.0, "usd": 0.5}
     ],
 )
 def test_calls_left_after_the_verdicts_part(budget: Budget, verdict: Spend, left: int) -> None:
-    assert calls_left(budget, SPENT, verdict) == left
+    assert answers_left(budget, SPENT, verdict) == left
 
 
 def test_free_calls_are_limited_by_nothing_but_their_number() -> None:
-    assert calls_left(Budget(calls=50, usd=1.0), {"calls": 10.0, "tokens": 0.0, "usd": 0.0}, Spend()) == 40
+    assert answers_left(Budget(calls=50, usd=1.0), {"calls": 10.0, "tokens": 0.0, "usd": 0.0}, Spend()) == 40
 
 
 def test_a_run_that_has_paid_nothing_can_still_be_told() -> None:
-    assert calls_left(Budget(calls=50), as_state(Spend()), Spend()) == 50
+    assert answers_left(Budget(calls=50), as_state(Spend()), Spend()) == 50
 
 
 def test_the_verdict_keeps_what_its_answers_were_measured_to_take() -> None:

@@ -112,9 +112,13 @@ async def test_the_search_ends(tmp_path: Path, score: float, state: dict[str, An
     assert (place, update["stopped"]) == ("confirm", stopped)
 
 
-async def test_what_the_verdict_needs_is_not_searched_away(tmp_path: Path) -> None:
-    assert (await decided(tmp_path, verdict=Spend(calls=168)))[0] == "plan"
-    assert (await decided(tmp_path, verdict=Spend(calls=169)))[0] == "confirm"
+@pytest.mark.parametrize("each", [1, 2])  # calls of an answer: two with a judge
+async def test_what_the_verdict_needs_is_not_searched_away(tmp_path: Path, each: int) -> None:
+    last = 200.0 - each * (24 + 12)  # both prompts answer 12 test examples, and a race takes 12 answers
+    kept = Spend(calls=24 * each)
+    place, update = await decided(tmp_path, rivals=0, verdict=kept, spent={**SPENT, "calls": last})
+    assert (place, update["calls"]) == ("plan", 12)
+    assert (await decided(tmp_path, rivals=0, verdict=kept, spent={**SPENT, "calls": last + 1}))[0] == "confirm"
 
 
 @pytest.mark.parametrize(("rivals", "kept"), [(2, 36), (1, 24), (0, 0)])

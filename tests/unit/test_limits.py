@@ -25,6 +25,7 @@ from tests.builders import make_example
 from tests.builders import make_task as built_task
 
 CHEAP = Price(1e-6, 2e-6, 1e-6)
+FREE = Price(0.0, 0.0, 0.0)
 
 
 def examples(prefix: str, count: int, *, length: int = 40, answer: str | None = "yes") -> tuple[Example, ...]:
@@ -87,12 +88,18 @@ def test_labels_count_as_expected_answers() -> None:
 
 
 def test_a_budget_without_a_limit_gets_one_on_calls() -> None:
-    assert complete(Budget(seconds=60)) == Budget(seconds=60, calls=DEFAULT_CALLS)
+    assert complete(Budget(seconds=60), CHEAP, CHEAP) == Budget(seconds=60, calls=DEFAULT_CALLS)
+
+
+@pytest.mark.parametrize("prices", [(FREE, FREE), (FREE, CHEAP), (None, FREE)])
+def test_dollars_limit_no_calls_that_cost_none(prices: tuple[Price | None, Price | None]) -> None:
+    free = prices == (FREE, FREE)
+    assert complete(Budget(usd=1.0), *prices) == Budget(usd=1.0, calls=DEFAULT_CALLS if free else None)
 
 
 @pytest.mark.parametrize("budget", [Budget(calls=5), Budget(tokens=5), Budget(usd=5)])
 def test_a_budget_with_a_limit_is_left_as_it_is(budget: Budget) -> None:
-    assert complete(budget) == budget
+    assert complete(budget, CHEAP, CHEAP) == budget
 
 
 def test_an_ample_budget_uses_all_examples() -> None:

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from crito.errors import BudgetExhausted
@@ -29,65 +31,76 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         (Budget(usd=0.5), Spend(calls=1, usd=0.25), "usd"),
     ],
 )
-def test_the_third_of_two_that_fit_is_refused(budget: Budget, amount: Spend, dimension: str) -> None:
+async def test_the_third_of_two_that_fit_is_refused(budget: Budget, amount: Spend, dimension: str) -> None:
     meter = Meter(budget)
     for _ in range(2):
-        meter.reserve(amount)
+        await meter.reserve(amount)
         meter.settle(amount, amount)
     with pytest.raises(BudgetExhausted) as caught:
-        meter.reserve(amount)
+        await meter.reserve(amount)
     assert caught.value.dimension == dimension
 
 
-def test_calls_in_flight_count() -> None:
-    meter = Meter(Budget(calls=2))
-    meter.reserve(Spend(calls=1))
-    meter.reserve(Spend(calls=1))
-    with pytest.raises(BudgetExhausted):
-        meter.reserve(Spend(calls=1))
+@pytest.mark.parametrize(("taken", "fits"), [(60, False), (20, True)])
+async def test_what_fits_but_for_calls_in_flight_waits_for_what_they_take(taken: int, *, fits: bool) -> None:
+    meter = Meter(Budget(tokens=100))
+    await meter.reserve(Spend(tokens=60))
+    waiting = asyncio.ensure_future(meter.reserve(Spend(tokens=60)))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    meter.settle(Spend(tokens=60), Spend(tokens=taken))
+    if fits:
+        await waiting
+        assert meter.lacking(Spend(tokens=20)) is None
+        assert meter.lacking(Spend(tokens=21)) == "tokens"
+    else:
+        with pytest.raises(BudgetExhausted):
+            await waiting
 
 
-def test_a_refused_reservation_sets_nothing_aside() -> None:
+async def test_a_refused_reservation_sets_nothing_aside() -> None:
     meter = Meter(Budget(tokens=100))
     with pytest.raises(BudgetExhausted):
-        meter.reserve(Spend(tokens=101))
-    meter.reserve(Spend(tokens=100))
+        await meter.reserve(Spend(tokens=101))
+    await meter.reserve(Spend(tokens=100))
 
 
-def test_settling_frees_what_was_reserved_too_much() -> None:
+async def test_settling_frees_what_was_reserved_too_much() -> None:
     meter = Meter(Budget(tokens=100))
-    meter.reserve(Spend(tokens=90))
+    await meter.reserve(Spend(tokens=90))
     meter.settle(Spend(tokens=90), Spend(tokens=20))
-    meter.reserve(Spend(tokens=80))
+    await meter.reserve(Spend(tokens=80))
     assert meter.spent == Spend(tokens=20)
 
 
-def test_the_verdicts_share_is_kept_from_the_search() -> None:
+async def test_the_verdicts_share_is_kept_from_the_search() -> None:
     meter = Meter(Budget(calls=10), verdict=Spend(calls=4))
     for _ in range(6):
-        meter.reserve(Spend(calls=1))
+        await meter.reserve(Spend(calls=1))
+        meter.settle(Spend(calls=1), Spend(calls=1))
     with pytest.raises(BudgetExhausted):
-        meter.reserve(Spend(calls=1))
+        await meter.reserve(Spend(calls=1))
 
 
-def test_opening_the_verdict_releases_its_share() -> None:
+async def test_opening_the_verdict_releases_its_share() -> None:
     meter = Meter(Budget(calls=10), spent=Spend(calls=6), verdict=Spend(calls=4))
     meter.open_verdict()
     for _ in range(4):
-        meter.reserve(Spend(calls=1))
+        await meter.reserve(Spend(calls=1))
+        meter.settle(Spend(calls=1), Spend(calls=1))
     with pytest.raises(BudgetExhausted):
-        meter.reserve(Spend(calls=1))
+        await meter.reserve(Spend(calls=1))
 
 
-def test_a_resumed_run_starts_at_what_it_paid_before() -> None:
+async def test_a_resumed_run_starts_at_what_it_paid_before() -> None:
     meter = Meter(Budget(calls=10), spent=Spend(calls=10))
     with pytest.raises(BudgetExhausted):
-        meter.reserve(Spend(calls=1))
+        await meter.reserve(Spend(calls=1))
 
 
-def test_calls_that_are_left_are_those_that_nothing_is_set_aside_for() -> None:
+async def test_calls_that_are_left_are_those_that_nothing_is_set_aside_for() -> None:
     meter = Meter(Budget(calls=10), spent=Spend(calls=3), verdict=Spend(calls=4))
-    meter.reserve(Spend(calls=2))
+    await meter.reserve(Spend(calls=2))
     assert meter.calls_left() == 1
     meter.keep_for_verdict(Spend(calls=9))
     assert meter.calls_left() == 0
@@ -99,36 +112,36 @@ def test_calls_without_a_limit_never_run_short() -> None:
     assert Meter(Budget(tokens=1), spent=Spend(tokens=1)).calls_left() > 10**9
 
 
-def test_every_limit_holds_beside_the_others() -> None:
+async def test_every_limit_holds_beside_the_others() -> None:
     meter = Meter(Budget(calls=100, tokens=10))
     with pytest.raises(BudgetExhausted, match="tokens"):
-        meter.reserve(Spend(calls=1, tokens=11))
+        await meter.reserve(Spend(calls=1, tokens=11))
 
 
-def test_without_a_limit_everything_fits() -> None:
+async def test_without_a_limit_everything_fits() -> None:
     meter = Meter(Budget())
-    meter.reserve(Spend(10**6, 10**9, 1e6))
+    await meter.reserve(Spend(10**6, 10**9, 1e6))
     assert meter.seconds_left() == float("inf")
 
 
-def test_the_search_stops_with_a_quarter_of_the_time_left(clock: Clock) -> None:
+async def test_the_search_stops_with_a_quarter_of_the_time_left(clock: Clock) -> None:
     meter = Meter(Budget(seconds=100))
     clock.now = 74.0
-    meter.reserve(Spend(calls=1))
+    await meter.reserve(Spend(calls=1))
     clock.now = 75.0
     with pytest.raises(BudgetExhausted, match="seconds"):
-        meter.reserve(Spend(calls=1))
+        await meter.reserve(Spend(calls=1))
 
 
-def test_the_verdict_has_the_rest_of_the_time(clock: Clock) -> None:
+async def test_the_verdict_has_the_rest_of_the_time(clock: Clock) -> None:
     meter = Meter(Budget(seconds=100))
     clock.now = 80.0
     meter.open_verdict()
     assert meter.seconds_left() == pytest.approx(20.0)
-    meter.reserve(Spend(calls=1))
+    await meter.reserve(Spend(calls=1))
     clock.now = 100.0
     with pytest.raises(BudgetExhausted, match="seconds"):
-        meter.reserve(Spend(calls=1))
+        await meter.reserve(Spend(calls=1))
 
 
 def test_spends_add_and_subtract_in_every_dimension() -> None:

@@ -62,6 +62,17 @@ async def test_a_race_that_was_paid_before_a_crash_ends_as_it_would_have(tmp_pat
         assert await raced(deps, *alive, calls=24) == first
 
 
+async def test_who_has_answered_all_when_the_budget_ends_has_finished(tmp_path: Path) -> None:
+    stage = Stage(name="search", operators=("babble",), schedule="full")
+    async with make_deps(tmp_path, answer=lambda _: "billing") as made:
+        deps = replace(made, preset=Preset(name="one", about="-", stages=(stage,)))
+        first, second = [await contender(deps, text) for text in ("One.", "Two.")]
+        deps.ledger.meter.settle(Spend(), Spend(calls=200 - 20))
+        update = await raced(deps, first, second, calls=24)
+    assert update["alive"] == [first]
+    assert update["rejected"][second][0] == "untried"
+
+
 @pytest.mark.parametrize(
     ("schedule", "calls", "entered", "finished"),
     [(None, 20, 2, 1), ("full", 20, 1, 1), (None, 24, 2, 1), ("full", 24, 2, 2)],
