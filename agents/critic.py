@@ -126,7 +126,9 @@ class Critic:
         advice: Sequence[Advice] = (),
         focus: str = "",
     ) -> Critique:
-        """Explain the wrong cases. A hypothesis that cites none of them is left out.
+        """Explain the wrong cases, the most severe first.
+
+        A hypothesis that cites none of them is left out, and so is a quote that stands in none of its cases.
 
         Args:
             candidate: Whose prompt is examined.
@@ -147,16 +149,16 @@ class Critic:
         if focus:
             case += f"\n\nThe planner asks you to look at: {focus}"
         reply = await self._speaker.ask(CRITIC.render({"case": case}), CritiqueReply)
-        known = {example.id for example, _ in wrong}
+        known = {example.id: case_text(example, outcome) for example, outcome in wrong}
         hypotheses = []
-        for given in reply.hypotheses:
+        for given in sorted(reply.hypotheses, key=lambda hypothesis: -hypothesis.severity):
             cited = tuple(dict.fromkeys(i for i in given.case_ids if i in known))
             if cited:
                 hypotheses.append(
                     Hypothesis(
                         label=given.label,
                         examples=cited,
-                        quotes=tuple(given.quotes),
+                        quotes=tuple(q for q in given.quotes if any(q in known[i] for i in cited)),
                         direction=given.direction,
                         section=given.section,
                         severity=given.severity,

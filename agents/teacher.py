@@ -44,7 +44,7 @@ class TeacherReply(BaseModel):
     questions: list[str] = Field(min_length=1, max_length=2)
 
 
-class Cluster(BaseModel):
+class FailedCases(BaseModel):
     """Failed cases of one kind, with the outcomes of the prompt that the dialogue began with."""
 
     model_config = ConfigDict(frozen=True)
@@ -77,7 +77,7 @@ class Teacher:
     async def ask(
         self,
         candidate: Candidate,
-        cluster: Cluster,
+        cluster: FailedCases,
         *,
         before: Sequence[str] = (),
         refused: Refused | None = None,

@@ -139,8 +139,8 @@ async def aresume(
         started: Takes the run before its next call.
 
     Raises:
-        BadInput: There is no such run or no such database, another process is at work on it, or its examples were
-            changed.
+        BadInput: There is no such run or no such database, another process is at work on it, or it has ended and new
+            limits are given.
         ProviderFailure: The provider is still down.
         Interrupted: Drained again.
     """
@@ -152,6 +152,8 @@ async def aresume(
         task, preset, ended = stored(opened, run)
     finally:
         opened.dispose()
+    if ended is not None and budget is not None:
+        raise BadInput(f"budget: run {run} has ended, and its verdict was opened once; start a new run with more")
     if ended is not None:
         return ended
     if budget is not None:

@@ -6,6 +6,7 @@ What is asked for goes to stdout, everything else to stderr. Heavy parts are imp
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -386,8 +387,8 @@ def _budget(limits: dict[str, Any] | None) -> Budget | None:
     from crito.task import Budget
 
     for key, value in (limits or {}).items():
-        if not value > 0:
-            raise BadInput(f"--budget-{key} {value:g}: must be above 0")
+        if not 0 < value < math.inf:
+            raise BadInput(f"--budget-{key} {value:g}: must be above 0, and finite")
     return Budget(**limits) if limits else None
 
 

@@ -20,16 +20,12 @@ class Example(BaseModel):
     Attributes:
         id: Stable name of the row, derived from its content (:func:`example_id`).
         expected: The right answer, if there is one; fields of a JSON answer are kept as JSON text.
-        source: Where it comes from; synthetic and boundary rows never enter the test split.
-        confidence: How sure the label is, 0 to 1.
     """
 
     model_config = ConfigDict(frozen=True)
     id: str
     inputs: dict[str, str]
     expected: str | None = None
-    source: Literal["user", "synthetic", "boundary"] = "user"
-    confidence: float = Field(default=1.0, ge=0.0, le=1.0)
 
 
 def example_id(inputs: dict[str, str]) -> str:
@@ -55,7 +51,7 @@ class Splits(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Hash over the ids of all three splits, stored with the run; a resumed run must find the same."""
+        """Hash over the ids of all three splits, by which runs on the same examples are told."""
         ids = {split: [e.id for e in getattr(self, split)] for split in ("train", "val", "test")}
         return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
 

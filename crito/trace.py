@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import mean
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
@@ -20,7 +21,7 @@ from crito.result import Result
 from crito.runs import row_of, status_of
 from crito.task import Task
 from crito.tools.database import Database, candidates
-from crito.tools.likelihood import calibrated_outcome, calibration
+from crito.tools.likelihood import as_scored
 
 _AGENT = "invoke_agent "
 _PLAN = "plan planner"
@@ -218,12 +219,13 @@ def _proposal(
 
 
 def _val_scores(task: Task, results: Sequence[Outcome]) -> list[float]:
+    """Score of each validation example that was answered, the mean of its repeats."""
     val = {example.id: example for example in task.splits.val}
-    answered = [outcome for outcome in results if outcome.example in val]
-    shares = [outcome.probabilities for outcome in answered if outcome.probabilities]
-    divisors = calibration(shares) if task.scoring == "calibrated" and shares else {}
-    scored = (calibrated_outcome(outcome, val[outcome.example], divisors) for outcome in answered)
-    return [outcome.score.value for outcome in scored if outcome.score is not None]
+    scores: dict[str, list[float]] = defaultdict(list)
+    for outcome in as_scored((o for o in results if o.example in val), val, task.scoring):
+        if outcome.score is not None:
+            scores[outcome.example].append(outcome.score.value)
+    return [mean(answers) for answers in scores.values()]
 
 
 def _untried_seed(task: Task) -> Proposal:

@@ -13,6 +13,7 @@ from crito.tools.likelihood import inseparable
 from crito.tools.limits import capped, check_context, check_time
 from crito.tools.metrics import PatternMetric, TextMetric, resolve_metric
 from crito.tools.prices import Price, context_of, price_of
+from crito.tools.task_file import check_placeholders
 
 
 class Checked(NamedTuple):
@@ -47,7 +48,8 @@ def checked(task: Task, parts: Parts) -> Checked:
     metric = parts.metric or resolve_metric(task, _not_asked)
     _check_repeats(task, metric, program=parts.target is not None)
     if parts.target is None:  # a program fills its prompts as it likes
-        _check_placeholders(task)
+        for prompt in task.prompts.values():
+            check_placeholders(prompt, task.inputs, "task")
         context = getattr(models[0], "context", None) or context_of(models[0].name)
         check_context(task, context)
         task = capped(task, context)
@@ -110,17 +112,6 @@ def _check_repeats(task: Task, metric: Metric, *, program: bool) -> None:
         raise BadInput(
             f"repeats: {task.repeats} answers at temperature 0 are alike; set a temperature above it, or repeats: 1"
         )
-
-
-def _check_placeholders(task: Task) -> None:
-    known = ", ".join(task.inputs)
-    for prompt in task.prompts.values():
-        for field in prompt.fields:
-            if field not in task.inputs:
-                raise BadInput(f"prompt: placeholder {{{field}}} is not among the inputs: {known}; correct one of them")
-        for name in task.inputs:
-            if name not in prompt.fields:
-                raise BadInput(f"prompt: input {name!r} has no placeholder; add {{{name}}}")
 
 
 async def _not_asked(request: ModelRequest, sample: int) -> ModelReply:

@@ -51,8 +51,8 @@ async def recall(state: RunState, runtime: Runtime[Deps]) -> RunState:
         about = deps.task.description
         directions = known.best("direction", signature, model, count=_DIRECTIONS, query=about, near=near)
         recalled = Recalled(
-            recipes=tuple(Advice.of(*found) for found in recipes),
-            directions=tuple(Advice.of(*found) for found in directions),
+            recipes=tuple(Advice.of(lesson) for lesson, _ in recipes),
+            directions=tuple(Advice.of(lesson) for lesson, _ in directions),
             refuted=tuple(x.latest.recipe for x in known.refuted(signature) if x.latest.recipe)[-_REFUTED:],
             prompts=await _proven(deps, deps.lessons, signature),
             operators=priors(await deps.lessons.read(OperatorUse), signature, model),

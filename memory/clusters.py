@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from crito.records import FailureLabel, Outcome
-from crito.task import Example, Task
+from crito.task import Task
 from crito.tools.diagnostics import clusters
-from crito.tools.likelihood import calibrated_outcome, calibration
+from crito.tools.likelihood import as_scored
 
 ClusterState = Literal["new", "growing", "shrinking", "fixed", "regressed", "unchanged"]
 _ALIKE = 0.3
@@ -77,7 +77,7 @@ def followed(moments: Sequence[Moment], task: Task) -> list[tuple[Cluster, ...]]
     been_right: set[str] = set()
     found = []
     for moment in moments:
-        outcomes = _scored([o for o in moment.outcomes if o.example in examples], examples, task)
+        outcomes = as_scored([o for o in moment.outcomes if o.example in examples], examples, task.scoring)
         groups = clusters(outcomes, examples, task)
         groups.pop("call_failed", None)
         known = _continued(known, groups, moment.round, been_right)
@@ -143,10 +143,3 @@ def _state(before: Sequence[str], now: Sequence[str], again: int) -> ClusterStat
     if again:
         return "regressed"
     return "growing" if len(now) > len(before) else "unchanged"
-
-
-def _scored(outcomes: Sequence[Outcome], examples: dict[str, Example], task: Task) -> list[Outcome]:
-    """The outcomes as the task scores them."""
-    shares = [outcome.probabilities for outcome in outcomes if outcome.probabilities]
-    divisors = calibration(shares) if task.scoring == "calibrated" and shares else {}
-    return [calibrated_outcome(outcome, examples[outcome.example], divisors) for outcome in outcomes]

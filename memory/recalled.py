@@ -29,39 +29,21 @@ class Advice(BaseModel):
         lesson: Its id.
         text: What it says.
         recipe: For a recipe; None for a direction.
-        expected: Gain to be expected on this task; of a recipe, over what is usual.
         gain: Mean gain that was observed.
-        interval: 95 % interval of it.
         n: Examples of all runs.
-        runs: Runs that observed it.
-        refuted: Runs without a gain.
     """
 
     model_config = ConfigDict(frozen=True)
     lesson: str
     text: str
     recipe: Recipe | None = None
-    expected: float
     gain: float
-    interval: tuple[float, float]
     n: int
-    runs: int
-    refuted: int
 
     @classmethod
-    def of(cls, lesson: Lesson, expected: float) -> Advice:
+    def of(cls, lesson: Lesson) -> Advice:
         """The advice that a lesson is."""
-        return cls(
-            lesson=lesson.id,
-            text=lesson.text,
-            recipe=lesson.latest.recipe,
-            expected=expected,
-            gain=lesson.gain,
-            interval=lesson.interval,
-            n=lesson.n,
-            runs=len(lesson.runs),
-            refuted=lesson.refuted,
-        )
+        return cls(lesson=lesson.id, text=lesson.text, recipe=lesson.latest.recipe, gain=lesson.gain, n=lesson.n)
 
 
 class Offer(BaseModel):

@@ -6,13 +6,13 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import json_repair
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from crito.errors import BadInput, CallFailed
 from crito.prompt import Message
 from crito.protocols import ModelReply, ModelRequest, Output
 from crito.task import Example, Score, Task
+from crito.tools.loose_json import loose_json
 from crito.tools.structured import quoted
 
 Ask = Callable[[ModelRequest, int], Awaitable[ModelReply]]
@@ -99,12 +99,12 @@ class Judge:
         )
 
     def _read(self, reply: ModelReply) -> list[Ruling]:
-        try:
-            rulings = Rulings.model_validate(json_repair.loads(reply.text)).rulings
-        except ValidationError as error:
-            raise _garbage("is not a list of rulings") from error
         if reply.finish == "length":
             raise _garbage("was cut off")
+        try:
+            rulings = Rulings.model_validate(loose_json(reply.text)).rulings
+        except ValueError as error:
+            raise _garbage("is not a list of rulings") from error
         if sorted(r.requirement for r in rulings) != list(range(1, len(self.requirements) + 1)):
             raise _garbage(f"does not rule once on each of the {len(self.requirements)} requirements")
         return rulings

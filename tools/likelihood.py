@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from crito.records import Outcome
-from crito.task import Example, Score
+from crito.task import Example, Score, Scoring
 from crito.tools.label_tree import Beginning, Reading, folded
 
 _PIECE = re.compile(r"\d|[^\W\d_]+|\S")
@@ -130,6 +130,20 @@ def calibrated_outcome(outcome: Outcome, example: Example, marginal: Mapping[str
     label = decided(shares)
     score = Score(value=float(label == right_label(shares, example)))
     return outcome.model_copy(update={"output": label, "score": score, "probabilities": shares})
+
+
+def as_scored(outcomes: Iterable[Outcome], examples: Mapping[str, Example], scoring: Scoring) -> list[Outcome]:
+    """The outcomes of one candidate as a task scores them: calibrated on each other, if it wants that.
+
+    Args:
+        outcomes: Of these examples.
+        examples: By id.
+        scoring: The task's.
+    """
+    known = list(outcomes)
+    shares = [outcome.probabilities for outcome in known if outcome.probabilities]
+    divisors = calibration(shares) if scoring == "calibrated" and shares else {}
+    return [calibrated_outcome(outcome, examples[outcome.example], divisors) for outcome in known]
 
 
 def right_label(labels: Iterable[str], example: Example) -> str:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from typing import TypeVar
 
-import json_repair
 from pydantic import BaseModel, ValidationError
 
 from crito.errors import CallFailed, ProviderFailure, ReplyUnusable
@@ -16,6 +15,7 @@ from crito.prompt import Message
 from crito.protocols import Model, ModelReply, ModelRequest
 from crito.tools.draws import current_draw
 from crito.tools.ledger import Call, Ledger
+from crito.tools.loose_json import loose_json
 from crito.tools.tally import count
 
 Reply = TypeVar("Reply", bound=BaseModel)
@@ -117,7 +117,7 @@ def quoted(tag: str, text: str) -> str:
 def _read(reply: ModelReply, shape: type[Reply]) -> Reply:
     if reply.finish == "length":
         raise ValueError("the reply was cut off at its length limit; be shorter")
-    return shape.model_validate(json_repair.loads(reply.text))
+    return shape.model_validate(loose_json(reply.text))
 
 
 def _with_schema(message: Message, schema: dict[str, object]) -> Message:

@@ -126,6 +126,9 @@ def _load(spec: TaskFile, folder: Path, place: str) -> dict[str, Loaded]:
 
 def _row(item: Row | tuple[object, object], place: str) -> tuple[str, Row]:
     if isinstance(item, Mapping):
+        odd = next((column for column in item if not isinstance(column, str)), None)
+        if odd is not None:
+            raise BadInput(f"{place}: the name of a column must be a text, not {odd!r:.40}; rename it")
         return place, item
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise BadInput(f"{place}: must be a mapping of columns or a pair (input, right answer), not {item!r:.40}")
@@ -254,7 +257,7 @@ def _prompt_from(written: str | PromptForm | None, spec: TaskFile) -> Prompt:
 
 def _fitted(prompt: Prompt, spec: TaskFile, place: str) -> Prompt:
     """The prompt with the task's layout and frozen marks, once its placeholders are known to be right."""
-    _check_placeholders(prompt, tuple(spec.inputs), place)
+    check_placeholders(prompt, tuple(spec.inputs), place)
     layout = prompt.layout.model_copy(update=spec.layout.model_dump(exclude_unset=True))
     if prompt.calibration and layout != prompt.layout:
         cure = "leave 'layout' out, or remove 'calibration' from the prompt"
@@ -274,7 +277,12 @@ def _fitted(prompt: Prompt, spec: TaskFile, place: str) -> Prompt:
     return fitted
 
 
-def _check_placeholders(prompt: Prompt, inputs: Sequence[str], place: str) -> None:
+def check_placeholders(prompt: Prompt, inputs: Sequence[str], place: str) -> None:
+    """Refuse a prompt that does not take each input once it is filled in, in its template and in its demonstrations.
+
+    Raises:
+        BadInput: It has a placeholder too many or too few, or one where none is filled in.
+    """
     known = ", ".join(inputs)
     for field in prompt.fields:
         if field not in inputs:

@@ -9,11 +9,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import json_repair
-
 from crito.errors import BadInput
 from crito.labels import find_label
 from crito.task import Score
+from crito.tools.loose_json import loose_json
 
 _SHOWN = 80  # characters of a text that feedback quotes
 _NUMBER = re.compile(
@@ -151,7 +150,10 @@ def _equivalent(text: str, expected: str) -> bool:
 
 
 def _repaired(text: str) -> Any:
-    value = json_repair.loads(text)
+    try:
+        value = loose_json(text)
+    except ValueError:
+        return None
     if isinstance(value, list):  # several objects in one answer: the last one is the result
         return next((item for item in reversed(value) if isinstance(item, dict)), None)
     return value

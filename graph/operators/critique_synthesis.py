@@ -164,7 +164,7 @@ async def criticized(
         except (ReplyUnusable, CallFailed) as error:
             span.set_attribute("crito.unusable", str(error)[:200])
             return None
-        span.set_attribute("crito.hypotheses", [f"{h.label}: {h.direction}" for h in critique.hypotheses])
+        span.set_attribute("crito.hypotheses", [_told(hypothesis) for hypothesis in critique.hypotheses])
     return critique if critique.hypotheses else None
 
 
@@ -197,6 +197,12 @@ def _show_failures(parent: Candidate, evidence: Evidence, task: Task) -> Patch |
     shown = (*parent.main.demos, *added)
     edit = Edit(op="replace", path="demos", value=shown[-set_sizes(shown, task)[-1] :])
     return Patch(edits=(edit,), rationale="show cases that failed, with their right answers")
+
+
+def _told(hypothesis: Hypothesis) -> str:
+    """A hypothesis with the words of the cases that speak for it."""
+    words = ", ".join(f'"{quote}"' for quote in hypothesis.quotes)
+    return f"{hypothesis.label}: {hypothesis.direction}" + (f" (from {words})" if words else "")
 
 
 def _keep(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from opentelemetry.trace import Span
 
-from crito.agents.teacher import Cluster, Refused
+from crito.agents.teacher import FailedCases, Refused
 from crito.errors import CallFailed, PatchRejected, ReplyUnusable
 from crito.graph.deps import Deps
 from crito.graph.operators.assignment import Assignment
@@ -51,12 +51,12 @@ async def propose(deps: Deps, assignment: Assignment) -> list[Candidate]:
     return found
 
 
-def largest(deps: Deps, evidence: Evidence) -> Cluster:
+def largest(deps: Deps, evidence: Evidence) -> FailedCases:
     """The largest cluster of the evidence's failures, of which there must be one."""
     outcomes = [outcome for _, outcome in evidence.wrong]
     found = clusters(outcomes, {example.id: example for example, _ in evidence.wrong}, deps.task)
     label, ids = next(iter(found.items()))
-    return Cluster(label=label, cases=tuple((e, o) for e, o in evidence.wrong if e.id in ids))
+    return FailedCases(label=label, cases=tuple((e, o) for e, o in evidence.wrong if e.id in ids))
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class _Dialogue:
 
     deps: Deps
     assignment: Assignment
-    cluster: Cluster
+    cluster: FailedCases
     keeps: tuple[str, ...]
 
     async def turn(self, found: Sequence[Candidate], asked: Sequence[str]) -> tuple[tuple[str, ...], Candidate | None]:

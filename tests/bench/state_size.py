@@ -171,7 +171,7 @@ def state_after(deps: Deps, made: Sequence[Candidate], pool: Sequence[Candidate]
 
 def fullest() -> Recalled:
     """The most that a run can take along: long directions in a script whose letters take three bytes each."""
-    known = {"expected": 0.1, "gain": 0.1, "interval": (0.0, 0.2), "n": 100, "runs": 3, "refuted": 0}
+    known = {"gain": 0.1, "n": 100}
     recipes = [
         Advice(lesson="0" * 12, text="t", recipe=Recipe(instructions="kept", demos=n), **known) for n in range(4)
     ]

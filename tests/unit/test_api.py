@@ -259,16 +259,6 @@ async def test_the_time_between_two_starts_is_not_on_the_bill(tmp_path: Path) ->
     assert 50 < result.bill.seconds < 100
 
 
-async def test_a_run_whose_examples_were_changed_is_not_resumed(tmp_path: Path) -> None:
-    run = await paused(tmp_path)
-    task = json.loads(row(tmp_path, "task"))
-    task["splits"]["test"] = task["splits"]["val"]
-    with sqlite3.connect(tmp_path / "crito.db") as connection:
-        connection.execute("UPDATE runs SET task = ?", (json.dumps(task),))
-    with pytest.raises(BadInput, match=r"the examples of run .* were changed"):
-        await aresume(run, model=model(), database=tmp_path / "crito.db")
-
-
 async def test_a_run_that_is_under_way_is_not_started_again(tmp_path: Path) -> None:
     refused: list[str] = []
     runs: list[Run] = []

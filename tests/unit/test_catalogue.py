@@ -59,12 +59,8 @@ ADVICE = Advice(
     lesson="l",
     text="your instructions, 2 examples",
     recipe=Recipe(instructions="kept", demos=2),
-    expected=0.1,
     gain=0.2,
-    interval=(0.1, 0.3),
     n=40,
-    runs=1,
-    refuted=0,
 )
 
 

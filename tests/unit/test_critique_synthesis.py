@@ -139,7 +139,7 @@ async def told(path: Path, *, round_number: int, taxonomy: bool = True) -> tuple
         }
         led = {"candidate": parent.id, "hypothesis": "off_label: ask", "fate": "accepted", "gain": 0.5}
         await deps.attempts.record(*(Attempt.model_validate({**told, **a}) for a in (lost, {**led, "incumbent": True})))
-        known = [Advice.of(lessons([observed(text=text)])[0], 0.1) for text in ADVICE]
+        known = [Advice.of(lessons([observed(text=text)])[0]) for text in ADVICE]
         recalled = Recalled(directions=tuple(known)).told(round_number, deps.attempts.all())
         await propose(deps, Assignment((parent,), 4, round_number, recalled=recalled))
     return shown[0], shown[1]

@@ -71,7 +71,7 @@ async def test_the_opening_has_a_chain_of_thought_where_there_is_room_for_it(tmp
 def recipes(*known: Recipe) -> tuple[Advice, ...]:
     """Recipes as advice."""
     seen = (observed(kind="recipe", recipe=recipe, label="", text=recipe.text) for recipe in known)
-    return tuple(Advice.of(lessons([observation])[0], 0.1) for observation in seen)
+    return tuple(Advice.of(lessons([observation])[0]) for observation in seen)
 
 
 async def test_recipes_of_earlier_runs_take_half_of_the_opening_at_most(tmp_path: Path) -> None:

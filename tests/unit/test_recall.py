@@ -162,14 +162,14 @@ async def test_what_came_of_a_direction_is_what_came_of_an_agents_hypothesis_tha
             Attempt(candidate="c", **{**tried, "hypothesis": "off_label: name the labels"}, fate="accepted"),
         )
         await deps.archive.record(make_outcome(name, e, v) for name, v in (("s", 0.75), ("b", 0.5)) for e in deps.val)
-        (use,) = uses(deps, Recalled(directions=(Advice.of(lesson, 0.1),)))
+        (use,) = uses(deps, Recalled(directions=(Advice.of(lesson),)))
     assert (use.outcome, use.gain) == (outcome, None if outcome == "not taken up" else -0.25)  # beside its parent
 
 
 async def test_a_recipe_that_is_the_null_prompt_is_measured_as_that(tmp_path: Path) -> None:
     bare = Recipe(instructions="none")
     (lesson,) = lessons([observed(kind="recipe", label="", text=bare.text, recipe=bare)])
-    recalled = Recalled(recipes=(Advice.of(lesson, 0.1),))
+    recalled = Recalled(recipes=(Advice.of(lesson),))
     async with make_deps(tmp_path) as deps:
         seed = deps.archive.candidate(deps.seed)
         found = await opening.propose(deps, Assignment(parents=(seed,), count=6, round=0, recalled=recalled))

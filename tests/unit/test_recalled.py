@@ -10,7 +10,7 @@ MANY = "name the sender; leave out greetings; one word is enough"
 
 
 def advice(text: str) -> Advice:
-    return Advice.of(lessons([observed(text=text)])[0], 0.1)
+    return Advice.of(lessons([observed(text=text)])[0])
 
 
 def followed(hypothesis: str, **fields: object) -> Attempt:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from crito.agents.critic import Ruling
-from crito.agents.teacher import Cluster, Refused, Teacher
+from crito.agents.teacher import FailedCases, Refused, Teacher
 from crito.errors import ReplyUnusable
 from tests.builders import asked, make_candidate, make_example, make_outcome, make_task, speaking
 
@@ -16,15 +16,15 @@ REFUSED = Refused(
 )
 
 
-def cluster(text: str = "my card was charged twice", output: str = "I cannot say") -> Cluster:
+def cluster(text: str = "my card was charged twice", output: str = "I cannot say") -> FailedCases:
     example = make_example(text)
-    return Cluster(label="refusal", cases=((example, make_outcome("c", example, 0.0, text=output)),))
+    return FailedCases(label="refusal", cases=((example, make_outcome("c", example, 0.0, text=output)),))
 
 
 async def shown(
     path: Path,
     *,
-    failing: Cluster | None = None,
+    failing: FailedCases | None = None,
     before: tuple[str, ...] = (),
     refused: Refused | None = None,
     focus: str = "",
