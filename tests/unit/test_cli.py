@@ -182,8 +182,10 @@ def test_resume_takes_a_larger_budget(folder: Path, use: Use) -> None:
     use(interrupting(30))
     crito("optimize", task_folder(folder))
     assert "--budget-calls 0: must be above 0" in crito("resume", "latest", "--budget-calls", "0").stderr
+    assert "--budget-usd inf: must be above 0, and finite" in crito("resume", "latest", "--budget-usd", "inf").stderr
     use(toy_model())
     assert crito("resume", "latest", "--budget-calls", "260", "--quiet").exit_code == 0
+    assert "has ended" in crito("resume", "latest", "--budget-calls", "300").stderr
     rows = sqlite3.connect(".crito/crito.db").execute("select task from runs").fetchall()
     assert json.loads(rows[0][0])["budget"]["calls"] == 260
 

@@ -93,6 +93,13 @@ async def test_ids_that_were_not_shown_as_wrong_are_not_evidence(tmp_path: Path)
     assert [h.examples for h in critique.hypotheses] == [(WRONG[1].id,)]
 
 
+async def test_the_most_severe_comes_first_with_the_quotes_that_stand_in_its_cases(tmp_path: Path) -> None:
+    mild = hypothesis(WRONG[1].id, severity=0.1, quotes=["parcel", "card"])
+    grave = hypothesis(WRONG[0].id, severity=0.9, quotes=["refund me", "I cannot say"])
+    critique, _ = await review(tmp_path, {"hypotheses": [mild, grave]})
+    assert [(h.severity, h.quotes) for h in critique.hypotheses] == [(0.9, ("I cannot say",)), (0.1, ("parcel",))]
+
+
 async def test_a_reply_that_cannot_be_read_is_asked_for_once_more(tmp_path: Path) -> None:
     critique, _ = await review(tmp_path, "I think the prompt is fine.", {"hypotheses": [hypothesis(WRONG[0].id)]})
     assert len(critique.hypotheses) == 1

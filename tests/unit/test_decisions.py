@@ -267,6 +267,16 @@ async def test_a_gain_that_cost_twice_the_tokens_counts_half(tmp_path: Path) -> 
     assert gained(found)["critique_synthesis"] == pytest.approx((0.5, 0.5))
 
 
+async def test_a_step_is_not_charged_for_what_raced_before(tmp_path: Path) -> None:
+    async with make_deps(tmp_path) as deps:
+        best, other = await raced(deps, "Best.", 1.0), await raced(deps, "Other.", 1.0)
+        before = await raced(deps, "Before.", 0.0, tokens=500)
+        proposals = {best.id: 0, before.id: 0, other.id: 1}
+        state = await state_of(deps, *STEPS[:2], proposals=proposals, seen=[deps.seed, before.id])
+        found = _learned(deps, state, [best.id, other.id])
+    assert gained(found) == {name: pytest.approx((1.0, 0.0)) for name in ("demonstrations", "critique_synthesis")}
+
+
 async def priced(path: Path, *, proposing: dict[int, int] | None = None, cited: int = 0) -> dict[str, Any]:
     """After two steps of equal gain, of which the second took this to propose, or answered cited training examples."""
     async with make_deps(path) as deps:

@@ -64,6 +64,8 @@ async def test_a_fenced_reply_is_read() -> None:
         rulings(True),
         rulings(True, True, True),
         rulings(True, True).replace('"requirement": 2', '"requirement": 1'),
+        "[" * 450,
+        "[" * 3000,
     ],
 )
 async def test_a_reply_that_does_not_rule_on_everything_once_is_garbage(text: str) -> None:
@@ -73,8 +75,9 @@ async def test_a_reply_that_does_not_rule_on_everything_once_is_garbage(text: st
 
 
 async def test_a_reply_cut_off_is_garbage_even_when_it_can_be_read() -> None:
-    with pytest.raises(CallFailed, match="cut off"):
-        await Judge.of(TASK, "", replying(rulings(True, True), finish="length"))(Output(text="Hi"), EXAMPLE)
+    for text in (rulings(True, True), '{"rulings": [{"requ'):
+        with pytest.raises(CallFailed, match="cut off"):
+            await Judge.of(TASK, "", replying(text, finish="length"))(Output(text="Hi"), EXAMPLE)
 
 
 def test_data_is_quoted_and_cannot_close_its_tag() -> None:

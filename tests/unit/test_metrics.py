@@ -151,6 +151,11 @@ def test_json_fields_scores_each_field() -> None:
     assert partial.feedback == "missing: city; wrong: age (expected '30.0', got '31.0'); not asked for: job"
 
 
+@pytest.mark.parametrize("depth", [450, 3000])
+def test_json_that_is_nested_too_deeply_is_a_wrong_answer(depth: int) -> None:
+    assert make_score("json_fields", "[" * depth + '{"a": 1}', '{"a": 1}').value == 0.0
+
+
 def test_json_fields_counts_nested_objects_by_their_leaves() -> None:
     assert make_score("json_fields", '{"a": {"b": 1, "c": 3}}', '{"a": {"b": 1, "c": 2}}').value == 0.5
 

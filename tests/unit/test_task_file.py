@@ -282,6 +282,7 @@ def test_a_prompt_text_from_python_is_never_a_path() -> None:
     [
         ({"examples": []}, "task: examples is empty"),
         ({"examples": ["x"]}, "examples[0]: must be a mapping of columns or a pair"),
+        ({"examples": [{0: "a", 1: "b"}]}, "examples[0]: the name of a column must be a text, not 0; rename it"),
         ({"examples": [*pairs(), ("new", None)]}, "examples[12]: field 'output' is empty"),
         ({"concurency": 3}, "task: unknown key 'concurency'; did you mean 'concurrency'?"),
         ({"examples": [{"text": "a"}] * 3}, "task: inputs: must not be empty"),

@@ -15,7 +15,7 @@ from crito.runs import opened
 from crito.tools.database import Database, calls, spans
 from crito.tools.telemetry import Tracer
 from crito.trace import Step, Trace, read_trace
-from tests.builders import make_candidate, make_task
+from tests.builders import make_candidate, make_outcome, make_task
 from tests.toy_run import finished
 
 Done = tuple[Path, Result]
@@ -171,6 +171,21 @@ def test_a_candidate_whose_worker_left_no_span_is_still_shown(tmp_path: Path) ->
     (step,) = after.rounds[0].steps
     assert step.operator == ""
     assert step.proposals == before.rounds[0].steps[0].proposals
+
+
+async def test_repeats_of_an_example_count_once(tmp_path: Path) -> None:
+    database, task = Database(tmp_path / "crito.db"), make_task()
+    database.add_run("r", name="toy", preset=json.dumps({"name": "default"}), task=task.model_dump_json())
+    candidate = make_candidate(prompt=task.prompts["main"], operator="seed", author="user")
+    one, other = task.splits.val[:2]
+    archive = Archive(database, "r")
+    await archive.add(candidate)
+    again = make_outcome(candidate.id, one, 0.0).model_copy(update={"sample": 1})
+    await archive.record([make_outcome(candidate.id, one, 1.0), again, make_outcome(candidate.id, other, 1.0)])
+    await database.close()
+    with opened(tmp_path / "crito.db") as written:
+        found = read_trace(written, "r").seed
+    assert (found.val_score, found.val_n) == (0.75, 2)
 
 
 async def talked(path: Path, *said: tuple[str, dict[str, str | list[str]]]) -> Trace:
