@@ -1,4 +1,4 @@
-"""The state of a run: ids, counters and scores only; texts and outcomes are in the run database."""
+"""The state of a run: what decisions are taken from. Prompts, outcomes and replies are in the run database."""
 
 from __future__ import annotations
 
