@@ -32,6 +32,11 @@ _PLENTY = 10**9
 """Calls that any verdict fits into."""
 
 
+def exact(limit: float) -> str:
+    """A limit as it can be given again, with every digit."""
+    return str(int(limit)) if float(limit).is_integer() else repr(limit)
+
+
 class Bench(BaseModel):
     """What is to be compared.
 
@@ -59,7 +64,7 @@ class Bench(BaseModel):
         """What makes it this bench."""
         own = {"budget", "seed", "concurrency", "model", "agent_model"}
         return Terms(
-            budget=" and ".join(f"{limit:g} {unit}" for unit, limit in self.limits.items()),
+            budget=" and ".join(f"{exact(limit)} {unit}" for unit, limit in self.limits.items()),
             models={name: (task.model, task.agent_model) for name, task in self.tasks.items()},
             data={
                 name: hashlib.sha256(task.model_dump_json(exclude=own).encode()).hexdigest()[:16]

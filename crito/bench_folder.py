@@ -64,8 +64,8 @@ class BenchFolder:
         return self.path / "results.jsonl"
 
     def database(self, cell: Cell) -> Path:
-        """The database of a cell's run."""
-        return self._runs / f"{cell.preset}.{cell.task}.{cell.seed}.db"
+        """The database of a cell's run; no name of a preset has the sign that parts them."""
+        return self._runs / f"{cell.preset}~{cell.task}~{cell.seed}.db"
 
     def check(self, terms: Terms) -> Terms:
         """The terms with those of the bench that the folder holds; nothing is written.

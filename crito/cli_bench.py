@@ -63,7 +63,7 @@ def bench(
     The verdicts on the whole test splits come on top of it. Started again, it goes on where it stopped.
     """
     limits = _limits({"calls": calls, "tokens": tokens, "usd": usd})
-    from crito.bench import Bench
+    from crito.bench import Bench, exact
     from crito.bench_folder import BenchFolder
     from crito.bench_tasks import places
     from crito.bench_tasks import tasks as load
@@ -80,7 +80,7 @@ def bench(
     folder.check(wanted.terms)
     wanted.check()
     given: dict[str, object] = {"presets": presets, "tasks": tasks, "seeds": seeds}
-    given |= {unit: f"{limit:g}" for unit, limit in limits.items()}
+    given |= {unit: exact(limit) for unit, limit in limits.items()}
     given |= {"model": model, "agent-model": agent_model, "output": output, "parallel": parallel}
     found = _measure(wanted, folder, parallel=parallel, quiet=quiet, again=_command(folders, given))
     _report(wanted, found, folder, as_json=as_json)

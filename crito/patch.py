@@ -228,7 +228,7 @@ def _keep_frozen(old: Prompt, new: Prompt) -> Prompt:
             continue
         section_name, index = _frozen_path(old, mark)
         if section_name is None:
-            if mark in old.written and mark not in new.written:
+            if _wholeness(new, mark) < _wholeness(old, mark):
                 raise PatchRejected(f"the frozen text {mark!r} must stay as it is")
             marks.append(mark)
             continue
@@ -245,6 +245,13 @@ def _keep_frozen(old: Prompt, new: Prompt) -> Prompt:
     if "template" in old.frozen and old.template != new.template:
         raise PatchRejected("'template' is frozen")
     return new.model_copy(update={"frozen": tuple(marks)})
+
+
+def _wholeness(prompt: Prompt, text: str) -> int:
+    """2 where a text stands in the instructions or in the template, 1 where it begins in one and ends in the other."""
+    if text in prompt.instructions() or text in prompt.template:
+        return 2
+    return int(text in prompt.written)
 
 
 def _frozen_path(prompt: Prompt, mark: str) -> tuple[str | None, int | None]:

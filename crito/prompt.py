@@ -25,7 +25,8 @@ DemosPlace = Literal["turns", "inline"]
 Place = Literal["system", "user", "each"]
 Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _FIELD = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}")
-_SECTION_NAME = re.compile(r"(?!(?:demos|layout|template|words|gap)\Z|layout\.)[^\[\]]+")
+SECTION_NAME = re.compile(r"(?!(?:demos|layout|template|words|gap)\Z|layout\.)[^\[\]]+")
+"""Names that the paths of a patch can tell from the other parts of a prompt."""
 """Names that a path can mean: the other parts of a prompt and list indices are taken."""
 _PARAGRAPH = "\n\n"
 _BREAK = re.compile(r"(?<=[.:!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bvs\.)\s+|\s*\n\s*|(?<=[\u3002\uff1a\uff01\uff1f])\s*")
@@ -334,7 +335,7 @@ def _parse(text: str, style: str) -> tuple[Section, ...]:
 
 
 def _addressable(sections: Sequence[Section]) -> bool:
-    names = {s.name for s in sections if _SECTION_NAME.fullmatch(s.name)}
+    names = {s.name for s in sections if SECTION_NAME.fullmatch(s.name)}
     return len(names) == len(sections) > 1
 
 

@@ -13,7 +13,7 @@ from crito.tools.likelihood import inseparable
 from crito.tools.limits import capped, check_context, check_time
 from crito.tools.metrics import PatternMetric, TextMetric, resolve_metric
 from crito.tools.prices import Price, context_of, price_of
-from crito.tools.task_file import check_placeholders
+from crito.tools.prompt_check import check_prompt
 
 
 class Checked(NamedTuple):
@@ -49,7 +49,7 @@ def checked(task: Task, parts: Parts) -> Checked:
     _check_repeats(task, metric, program=parts.target is not None)
     if parts.target is None:  # a program fills its prompts as it likes
         for prompt in task.prompts.values():
-            check_placeholders(prompt, task.inputs, "task")
+            check_prompt(prompt, task.inputs, "task")
         context = getattr(models[0], "context", None) or context_of(models[0].name)
         check_context(task, context)
         task = capped(task, context)

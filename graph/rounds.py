@@ -71,7 +71,7 @@ async def plan(state: RunState, runtime: Runtime[Deps]) -> Command[Literal["prop
         chosen = Plan(round=number, steps=tuple(steps))
         span.set_attribute("crito.steps", [f"{s.author}: {s.operator} {s.reason}".strip() for s in chosen.steps])
     ask, most = _heard(state), stage.count
-    recalled = Recalled.model_validate(state["recalled"]).told(number, deps.attempts.all()).model_dump(mode="json")
+    recalled = Recalled.model_validate(state["recalled"]).told(number).model_dump(mode="json")
     update: RunState = {
         "plan": chosen.model_dump(mode="json"),
         "proposals": None,  # type: ignore[typeddict-item]  # None empties it

@@ -14,8 +14,6 @@ from crito.tools.stats import BetaArm
 
 _AND = "; "
 """Between the directions of an attempt that follows several; one direction may have it too."""
-_PATIENCE = 6
-"""Directions that may come to nothing before all the others are taken for bad advice."""
 _TOLD = 3
 """Directions that the critic is told of in one round."""
 _SAME = 0.7
@@ -83,24 +81,18 @@ class Recalled(BaseModel):
         """Whether something of it is raced before anything else, in a round of its own: proven prompts are."""
         return bool(self.prompts)
 
-    def told(self, number: int, attempts: Sequence[Attempt]) -> Recalled:
-        """What the workers of a round are told: of the directions a few, in turn, that no agent has taken up before.
+    def told(self, number: int) -> Recalled:
+        """What the workers of a round are told: of the directions the next few, so that each is told in one round.
 
-        None is told any more once several were taken up and none of them was accepted. Whatever is for the opening
-        alone is left out once that is over.
+        Bad advice can mislead those rounds and no others; what came of it the critic sees among the attempts. Whatever
+        is for the opening alone is left out once that is over.
 
         Args:
             number: The round; the opening takes one, or two where something is raced before it.
-            attempts: What was tried in the run.
         """
         searched = number - 1 - self.leads
-        before = [a for a in attempts if a.round < number and a.author != "code" and a.fate != "untried"]
-        tries = {advice.lesson: taken_up(advice, before) for advice in self.directions}
-        fates = [attempt.fate for attempt in tries.values() if attempt is not None]
-        trusted = len(fates) < _PATIENCE or "accepted" in fates
-        left = [advice for advice in self.directions if trusted and tries[advice.lesson] is None]
-        turn = _TOLD * max(0, searched) % max(1, len(left))
-        told = (*left[turn:], *left[:turn])[:_TOLD]
+        first = _TOLD * max(0, searched)
+        told = self.directions[first : first + _TOLD]
         over = {"recipes": (), "refuted": (), "prompts": ()} if searched >= 0 else {}
         return self.model_copy(update={"directions": told, **over})
 

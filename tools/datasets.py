@@ -145,11 +145,15 @@ def _sample(items: Iterable[T], *, limit: int, seed: int) -> list[T]:
     return [item for _, item in sorted(kept, key=lambda pair: pair[0])]
 
 
+_JSON = (bool, int, float, list, tuple, dict)
+"""What is kept as JSON; all else, a date or a number of another library, as it writes itself."""
+
+
 def _text(row: Row, column: str, place: str) -> str:
     if column not in row:
         raise BadInput(f"{place}: no field {column!r}; it has: {', '.join(map(str, row)) or 'none'}")
     value = row[column]
-    text = value if isinstance(value, str) else "" if value is None else _json_text(value)
+    text = "" if value is None else _json_text(value) if isinstance(value, _JSON) else str(value)
     if not text.strip():
         raise BadInput(f"{place}: field {column!r} is empty; fill it in or remove the row")
     try:
@@ -247,7 +251,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(max(_LONGEST_FIELD, csv.field_size_limit()))
     lines = _lines(path)
     _, first = next(lines)
-    delimiter = max(",;\t", key=first.count)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
     header = _cells(first, path, delimiter)
     reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
     start = 2  # a row begins behind the lines of the one before; it may span several

@@ -91,6 +91,10 @@ def _placeholder_objections(prompt: Prompt, task: Task, module: str) -> Iterator
     wanted = set(task.inputs) if len(task.prompts) == 1 else set(task.prompts[module].fields)
     if set(prompt.fields) != wanted:
         yield f"the template's placeholders are {_names(prompt.fields)}; they must be {_names(sorted(wanted))}"
+    for section in prompt.sections:
+        held = sorted(wanted.intersection(Prompt(template=section.text or " ").fields))
+        if held:
+            yield f"section {section.name!r} has {_names(held)}, which the template alone fills in"
     for index, demo in enumerate(prompt.demos):
         missing = set(prompt.fields) - set(demo.inputs)
         if missing:

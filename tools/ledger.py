@@ -157,6 +157,7 @@ class Ledger:
             await self.meter.reserve(reserved)  # not before: calls that only wait their turn would hold the budget
             started, clock = time.time(), time.monotonic()
             try:
+                self._refuse()  # once more: the provider may have gone down while this call waited
                 answer = await self._attempt(model, request, price)
                 self._count(answer.error)
                 spent = Spend(1) + (_spend(answer.reply.usage, _usd(answer.reply, price)) if answer.reply else Spend())

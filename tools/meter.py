@@ -58,8 +58,9 @@ class Meter:
         Raises:
             BudgetExhausted: It does not fit; nothing was set aside.
         """
-        while (lacking := self.lacking(amount)) is not None:
-            if self.lacking(amount - self._held) is not None:
+        while self.lacking(amount) is not None:
+            lacking = self.lacking(amount - self._held)
+            if lacking is not None:
                 raise BudgetExhausted(lacking)
             await self._settled.wait()
         self._held += amount

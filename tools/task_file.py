@@ -14,11 +14,14 @@ from crito.task import Example, Splits, Task
 from crito.tools.datasets import Loaded, Row, read_examples, read_text, to_examples
 from crito.tools.limits import prompt_tokens
 from crito.tools.logs import logger
+from crito.tools.prompt_check import check_prompt
 from crito.tools.splits import MINIMUM, MOST_STRATA, SHARES, join
 
 _PROMPT_FILE = re.compile(r"\S[^\n]*\.(txt|md|ya?ml)")
 _MESSAGES_FILE = re.compile(r"\S+\.json")
 _ATOM = re.compile(r"([^\[\].]+)\[(\d+)\]")
+_ANSWER = "output"
+"""What the right answer of a pair is called, if nothing else is said."""
 _OUTPUT_NAMES = (
     *("label", "labels", "output", "answer", "expected", "target", "gold", "solution", "result", "response"),
     *("team", "category", "class", "intent", "topic", "sentiment"),
@@ -71,14 +74,15 @@ def build_task(
     Raises:
         BadInput: Something cannot work; the message names the place and the cure.
     """
-    rows = [_row(item, f"examples[{index}]") for index, item in enumerate(examples)]
-    if not rows:
+    if not examples:
         raise BadInput(f"task: examples is empty; give at least {MINIMUM}")
+    output = output or (None if isinstance(examples[0], Mapping) else _ANSWER)
+    rows = [_row(item, f"examples[{index}]", output or _ANSWER) for index, item in enumerate(examples)]
     given, answer = _columns(list(rows[0][1]), inputs, output)
     named = {"name": name, "description": description, "data": "examples", "inputs": given, "output": answer}
     spec = check_keys({**named, "split": dict(split) if split else None, **keys}, "task")
     loaded = to_examples(rows, spec.inputs, answer, limit=spec.max_examples, seed=spec.seed)
-    seed_prompt = prompt if isinstance(prompt, Prompt) else _prompt_from(prompt, spec)
+    seed_prompt = prompt if isinstance(prompt, Prompt) else _prompt_from(prompt, spec, "task")
     return _checked(spec, name, seed_prompt, {"train": loaded}, "task", allow_few=allow_few)
 
 
@@ -124,7 +128,8 @@ def _load(spec: TaskFile, folder: Path, place: str) -> dict[str, Loaded]:
     return parts
 
 
-def _row(item: Row | tuple[object, object], place: str) -> tuple[str, Row]:
+def _row(item: Row | tuple[object, object], place: str, answer: str) -> tuple[str, Row]:
+    """The columns of a row; the right answer of a pair stands in the one of this name."""
     if isinstance(item, Mapping):
         odd = next((column for column in item if not isinstance(column, str)), None)
         if odd is not None:
@@ -132,8 +137,10 @@ def _row(item: Row | tuple[object, object], place: str) -> tuple[str, Row]:
         return place, item
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise BadInput(f"{place}: must be a mapping of columns or a pair (input, right answer), not {item!r:.40}")
-    given, answer = item
-    return place, {**(given if isinstance(given, Mapping) else {"input": given}), "output": answer}
+    given = item[0] if isinstance(item[0], Mapping) else {"input": item[0]}
+    if answer in given:
+        raise BadInput(f"{place}: the input has a field {answer!r} too, which is the right answer's name; rename it")
+    return place, {**given, answer: item[1]}
 
 
 def _columns(
@@ -237,27 +244,31 @@ def _prompt_of(spec: TaskFile, folder: Path, place: str) -> Prompt:
         cure = "name a .txt, .md or .yaml file; --output best.yaml writes every part of a prompt"
         raise BadInput(f"{place}: prompt: {written} cannot be read as a prompt; {cure}")
     if not isinstance(written, str) or not _PROMPT_FILE.fullmatch(written):
-        return _prompt_from(written, spec)
+        return _prompt_from(written, spec, place)
     file = folder / written
     text = read_text(file)
     if file.suffix in (".yaml", ".yml"):
-        return _prompt_from(parse_prompt_form(text, str(file)), spec)
-    return _prompt_from(text, spec)
+        return _prompt_from(parse_prompt_form(text, str(file)), spec, place)
+    return _prompt_from(text, spec, place)
 
 
-def _prompt_from(written: str | PromptForm | None, spec: TaskFile) -> Prompt:
+def _prompt_from(written: str | PromptForm | None, spec: TaskFile, place: str) -> Prompt:
     if isinstance(written, str):
         return Prompt.from_text(written, inputs=tuple(spec.inputs))
     plain = Prompt.from_text("", inputs=tuple(spec.inputs))
     if written is None:
-        # Not from_text: braces in a description are no placeholders.
+        # Not from_text: braces in a description are no placeholders, unless they name an input.
+        held = next((field for field in Prompt(template=spec.description).fields if field in spec.inputs), None)
+        if held is not None:
+            cure = "which is filled in in a prompt alone; give this text as 'prompt'"
+            raise BadInput(f"{place}: description: holds {{{held}}}, {cure}")
         return plain.model_copy(update={"sections": (Section(name="task", body=spec.description),)})
     return Prompt.model_validate({**written.model_dump(), "template": written.template or plain.template})
 
 
 def _fitted(prompt: Prompt, spec: TaskFile, place: str) -> Prompt:
     """The prompt with the task's layout and frozen marks, once its placeholders are known to be right."""
-    check_placeholders(prompt, tuple(spec.inputs), place)
+    check_prompt(prompt, tuple(spec.inputs), place)
     layout = prompt.layout.model_copy(update=spec.layout.model_dump(exclude_unset=True))
     if prompt.calibration and layout != prompt.layout:
         cure = "leave 'layout' out, or remove 'calibration' from the prompt"
@@ -275,32 +286,6 @@ def _fitted(prompt: Prompt, spec: TaskFile, place: str) -> Prompt:
             f"{place}: constraints.max_prompt_tokens: the prompt has about {size} itself; allow at least those"
         )
     return fitted
-
-
-def check_placeholders(prompt: Prompt, inputs: Sequence[str], place: str) -> None:
-    """Refuse a prompt that does not take each input once it is filled in, in its template and in its demonstrations.
-
-    Raises:
-        BadInput: It has a placeholder too many or too few, or one where none is filled in.
-    """
-    known = ", ".join(inputs)
-    for field in prompt.fields:
-        if field not in inputs:
-            raise BadInput(
-                f"{place}: prompt: placeholder {{{field}}} is not among the inputs: {known}; correct one of them"
-            )
-    for name in inputs:
-        if name not in prompt.fields:
-            raise BadInput(f"{place}: prompt: input {name!r} has no placeholder; add {{{name}}}")
-    for section in prompt.sections:
-        for field in Prompt(template=section.text or " ").fields:
-            if field in inputs:
-                cure = "the template alone carries inputs; move it there"
-                raise BadInput(f"{place}: prompt: section {section.name!r} holds {{{field}}}, but {cure}")
-    for index, demo in enumerate(prompt.demos):
-        absent = next((name for name in inputs if name not in demo.inputs), None)
-        if absent is not None:
-            raise BadInput(f"{place}: prompt: demos[{index}] has no input {absent!r}; add it")
 
 
 def _check_words(prompt: Prompt, labels: Sequence[str], place: str) -> None:

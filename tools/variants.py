@@ -174,8 +174,9 @@ def _rule_orders(prompt: Prompt, rng: np.random.Generator) -> Iterator[Prompt]:
 
 def _cases(prompt: Prompt, kept: _Kept) -> Iterator[Prompt]:
     first, *rest = (_rewritten(prompt, kept, *change) for change in _CASE)
-    headings = _with_sections(prompt, (Section(name=s.name.upper(), body=s.body) for s in prompt.sections))
-    yield from (first, headings, *rest)
+    loud = [Section(name=section.name.upper(), body=section.body) for section in prompt.sections]
+    apart = len({section.name for section in loud}) == len(loud)
+    yield from (first, *([_with_sections(prompt, loud)] if apart else []), *rest)
 
 
 def _misspelt(prompt: Prompt, kept: _Kept, rng: np.random.Generator) -> Iterator[Prompt]:

@@ -195,6 +195,8 @@ def test_parallel_runs_share_the_limit_on_calls_in_flight(tmp_path: Path, models
     [
         ({"limits": {"calls": 151}}, "its budget is 150 calls, not 151 calls"),
         ({"limits": {"tokens": 150}}, "its budget is 150 calls, not 150 tokens"),
+        ({"limits": {"tokens": 1_234_567}}, "its budget is 150 calls, not 1234567 tokens"),
+        ({"limits": {"usd": 0.25}}, "its budget is 150 calls, not 0.25 usd"),
         ({"presets": {"default": OTHER}}, "preset default has changed since"),
         ({"tasks": {}}, "its tasks are a, not "),
     ],

@@ -2,9 +2,12 @@ import json
 import sys
 import tracemalloc
 from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
 from crito.errors import BadInput
@@ -48,6 +51,30 @@ def problem(path: Path | str) -> str:
 def test_every_format_gives_the_same_rows(tmp_path: Path, name: str, content: str) -> None:
     rows = read_rows(written(tmp_path, name, content), limit=100, seed=0)
     assert [row for _, row in rows] == ROWS
+
+
+def test_tabs_part_a_tsv_whatever_commas_it_has(tmp_path: Path) -> None:
+    path = written(tmp_path, "d.tsv", "text, long\tlabel\na, b\tc\n")
+    assert read_rows(path, limit=9, seed=0) == [(2, {"text, long": "a, b", "label": "c"})]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.int64(3), "3"),
+        (np.bool_(True), "True"),
+        (Decimal("1.5"), "1.5"),
+        (date(2020, 1, 2), "2020-01-02"),
+        (True, "true"),
+        (1.5, "1.5"),
+        (np.float64(0.5), "0.5"),
+        ([1, "a"], '[1, "a"]'),
+        ({"a": None}, '{"a": null}'),
+    ],
+)
+def test_values_of_other_libraries_are_read_as_they_write_themselves(value: object, text: str) -> None:
+    rows = [("row", {"message": "m", "order": value})]
+    assert to_examples(rows, {"message": "message"}, "order", limit=9, seed=0).examples[0].expected == text
 
 
 def test_a_byte_order_mark_does_not_hide_the_first_column(tmp_path: Path) -> None:

@@ -81,6 +81,13 @@ def test_a_template_must_take_exactly_the_inputs() -> None:
     assert "{team}" in str(reason(strange))
 
 
+def test_an_instruction_may_not_hold_an_input_which_nothing_fills_in_there() -> None:
+    said = reason(with_rule("Name the one team for {input}."))
+    assert said is not None
+    assert said.endswith("has {input}, which the template alone fills in")
+    assert reason(with_rule("Answer as {team}, for example.")) is None
+
+
 def test_a_demo_must_fill_the_template() -> None:
     assert reason(with_demo(Demo(inputs={"text": "x"}, output="y"))) == "demos[0] has no input {input}"
 

@@ -245,6 +245,25 @@ async def test_tokens_and_dollars_are_settled_at_what_the_call_took(database: Da
     assert ledger.meter.spent == Spend(1, 12, 10 * 0.1 + 2 * 1.0)
 
 
+async def test_calls_that_wait_for_room_are_not_made_once_the_provider_is_down(database: Database) -> None:
+    class Refusing:
+        name, calls = "m", 0
+
+        async def complete(self, request: ModelRequest) -> ModelReply:
+            self.calls += 1
+            await asyncio.sleep(0.01)
+            raise failure("auth", retryable=False)
+
+        async def aclose(self) -> None:
+            pass
+
+    ledger, model = make_ledger(database, budget=Budget(tokens=1500)), Refusing()
+    asked = (ledger.call(model, ask(f"{n}", max_tokens=1000), role="t") for n in range(4))
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(error) for error in found] == [ProviderFailure] * 4
+    assert model.calls == 1
+
+
 async def test_a_call_that_could_take_more_tokens_than_are_left_is_not_made(database: Database) -> None:
     ledger, model = make_ledger(database, budget=Budget(tokens=100)), ScriptedModel(["yes"])
     with pytest.raises(BudgetExhausted, match="tokens"):

@@ -58,6 +58,14 @@ async def test_what_fits_but_for_calls_in_flight_waits_for_what_they_take(taken:
             await waiting
 
 
+async def test_what_is_lacking_is_what_lacks_without_the_calls_in_flight(clock: Clock) -> None:
+    meter = Meter(Budget(tokens=100, seconds=100))
+    await meter.reserve(Spend(tokens=80))
+    clock.now = 100.0
+    with pytest.raises(BudgetExhausted, match="seconds"):
+        await meter.reserve(Spend(tokens=50))
+
+
 async def test_a_refused_reservation_sets_nothing_aside() -> None:
     meter = Meter(Budget(tokens=100))
     with pytest.raises(BudgetExhausted):

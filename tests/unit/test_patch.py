@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crito.errors import PatchRejected
@@ -81,6 +81,11 @@ def test_what_is_frozen_survives_or_the_patch_is_refused(old: Prompt, new: Promp
 
 
 @given(prompt=PROMPTS, edits=st.lists(EDITS, min_size=1, max_size=4).map(tuple), start=st.integers(0, 20))
+@example(
+    prompt=Prompt(sections=(Section(name="rules", body="a"), Section(name="task", body="{"))),
+    edits=(Edit(op="delete", path="task"),),
+    start=0,
+)
 def test_a_frozen_text_survives_any_patch_or_it_is_refused(prompt: Prompt, edits: tuple[Edit, ...], start: int) -> None:
     mark = prompt.instructions()[start : start + 6] or prompt.template
     try:

@@ -283,6 +283,13 @@ def test_a_prompt_text_from_python_is_never_a_path() -> None:
         ({"examples": []}, "task: examples is empty"),
         ({"examples": ["x"]}, "examples[0]: must be a mapping of columns or a pair"),
         ({"examples": [{0: "a", 1: "b"}]}, "examples[0]: the name of a column must be a text, not 0; rename it"),
+        ({"examples": [({"output": "a"}, "b")] * 12}, "examples[0]: the input has a field 'output' too"),
+        (
+            {"prompt": Prompt(sections=(Section(name="a", body="x"), Section(name="a", body="y")))},
+            "task: prompt: section 'a': each needs a name of its own",
+        ),
+        ({"prompt": Prompt(sections=(Section(name="template", body="x"),))}, "task: prompt: section 'template': each"),
+        ({"description": "Give the plural of {input}."}, "task: description: holds {input}, which is filled in in a"),
         ({"examples": [*pairs(), ("new", None)]}, "examples[12]: field 'output' is empty"),
         ({"concurency": 3}, "task: unknown key 'concurency'; did you mean 'concurrency'?"),
         ({"examples": [{"text": "a"}] * 3}, "task: inputs: must not be empty"),
@@ -292,6 +299,13 @@ def test_what_cannot_work_from_python_is_named_too(more: dict[str, object], mess
     with pytest.raises(BadInput) as caught:
         built(**more)
     assert str(caught.value).startswith(message)
+
+
+def test_the_second_of_a_pair_is_the_answer_whatever_the_inputs_are_called() -> None:
+    task = built(examples=[({"text": f"t{i}", "labels": "a, b"}, "ab"[i % 2]) for i in range(12)])
+    assert (task.inputs, task.output) == (("text", "labels"), "output")
+    assert {e.expected for e in task.splits.train} == {"a", "b"}
+    assert built(output="team").output == "team"
 
 
 def test_inputs_alone_are_enough_for_a_judge() -> None:

@@ -49,6 +49,12 @@ def test_the_same_seed_gives_the_same_variants_and_another_one_others() -> None:
     assert made(seed=1)["typos"] != made(seed=2)["typos"]
 
 
+def test_sections_that_differ_in_case_alone_are_not_made_one() -> None:
+    sections = (Section(name="Rules", body="Say the one word."), Section(name="RULES", body="Say no more than it."))
+    found = made(PROMPT.model_copy(update={"sections": sections}))
+    assert all(len({s.name for s in p.sections}) == 2 for prompts in found.values() for p in prompts)
+
+
 def test_placeholders_labels_and_demonstrations_stay_as_they_are() -> None:
     for kind, prompts in made().items():
         for prompt in prompts:
