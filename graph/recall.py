@@ -28,7 +28,7 @@ from crito.tools.duplicates import Tried
 from crito.tools.guards import screen
 from crito.tools.redaction import redacted
 
-_RECIPES, _DIRECTIONS, _PROMPTS, _REFUTED = 4, 24, 2, 48
+_RECIPES, _DIRECTIONS, _PROMPTS, _REFUTED = 4, 12, 2, 48
 """How much is taken along: recipes and prompts cost a race, directions the critic's attention."""
 
 

@@ -175,7 +175,7 @@ def fullest() -> Recalled:
     recipes = [
         Advice(lesson="0" * 12, text="t", recipe=Recipe(instructions="kept", demos=n), **known) for n in range(4)
     ]
-    directions = [Advice(lesson=f"{n:012}", text="字" * 600, **known) for n in range(24)]
+    directions = [Advice(lesson=f"{n:012}", text="字" * 600, **known) for n in range(12)]
     prompts = [Offer(candidate=f"{n:012}", run="0" * 8, text="the best prompt", gain=0.2) for n in range(2)]
     operators = {name: entry.prior for name, entry in OPERATORS.items()}
     refuted = [Recipe(instructions="answer_rule", cue=n, demos=n) for n in range(48)]
