@@ -158,7 +158,7 @@ class Critic:
                     Hypothesis(
                         label=given.label,
                         examples=cited,
-                        quotes=tuple(q for q in given.quotes if any(q in known[i] for i in cited)),
+                        quotes=tuple(q for q in given.quotes if q.strip() and any(q in known[i] for i in cited)),
                         direction=given.direction,
                         section=given.section,
                         severity=given.severity,

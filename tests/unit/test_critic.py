@@ -95,7 +95,7 @@ async def test_ids_that_were_not_shown_as_wrong_are_not_evidence(tmp_path: Path)
 
 async def test_the_most_severe_comes_first_with_the_quotes_that_stand_in_its_cases(tmp_path: Path) -> None:
     mild = hypothesis(WRONG[1].id, severity=0.1, quotes=["parcel", "card"])
-    grave = hypothesis(WRONG[0].id, severity=0.9, quotes=["refund me", "I cannot say"])
+    grave = hypothesis(WRONG[0].id, severity=0.9, quotes=["refund me", "", "I cannot say"])
     critique, _ = await review(tmp_path, {"hypotheses": [mild, grave]})
     assert [(h.severity, h.quotes) for h in critique.hypotheses] == [(0.9, ("I cannot say",)), (0.1, ("parcel",))]
 
