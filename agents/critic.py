@@ -149,22 +149,9 @@ class Critic:
         if focus:
             case += f"\n\nThe planner asks you to look at: {focus}"
         reply = await self._speaker.ask(CRITIC.render({"case": case}), CritiqueReply)
-        known = {example.id: case_text(example, outcome) for example, outcome in wrong}
-        hypotheses = []
-        for given in sorted(reply.hypotheses, key=lambda hypothesis: -hypothesis.severity):
-            cited = tuple(dict.fromkeys(i for i in given.case_ids if i in known))
-            if cited:
-                hypotheses.append(
-                    Hypothesis(
-                        label=given.label,
-                        examples=cited,
-                        quotes=tuple(q for q in given.quotes if q.strip() and any(q in known[i] for i in cited)),
-                        direction=given.direction,
-                        section=given.section,
-                        severity=given.severity,
-                    )
-                )
-        return Critique(candidate=candidate.id, hypotheses=tuple(hypotheses))
+        cases = {example.id: case_text(example, outcome) for example, outcome in wrong}
+        found = filter(None, (_hypothesis(given, cases) for given in reply.hypotheses))
+        return Critique(candidate=candidate.id, hypotheses=tuple(sorted(found, key=lambda h: -h.severity)))
 
     async def examine(self, questions: Sequence[str], cases: Sequence[tuple[Example, Outcome]]) -> Ruling:
         """Judge whether each question asks rather than tells, and is about these cases.
@@ -224,6 +211,21 @@ def case_text(example: Example, outcome: Outcome, label: FailureLabel | None = N
         lines.append(f"feedback: {outcome.score.feedback[:300]}")
     head = f"case {example.id}" + (f" (looks like {label})" if label else "")
     return f"{head}\n{quoted('data', chr(10).join(lines))}"
+
+
+def _hypothesis(given: HypothesisReply, cases: Mapping[str, str]) -> Hypothesis | None:
+    """An explanation with the cases and the quotes that there are; None where it cites no case."""
+    cited = tuple(dict.fromkeys(i for i in given.case_ids if i in cases))
+    if not cited:
+        return None
+    return Hypothesis(
+        label=given.label,
+        examples=cited,
+        quotes=tuple(q for q in given.quotes if q.strip() and any(q in cases[i] for i in cited)),
+        direction=given.direction,
+        section=given.section,
+        severity=given.severity,
+    )
 
 
 def _memory(tried: Sequence[Attempt], clusters: Sequence[Cluster], advice: Sequence[Advice]) -> list[str]:

@@ -26,7 +26,6 @@ Place = Literal["system", "user", "each"]
 Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _FIELD = re.compile(r"\{\{(\w+)\}\}|\{([A-Za-z_]\w*)\}")
 SECTION_NAME = re.compile(r"(?!(?:demos|layout|template|words|gap)\Z|layout\.)[^\[\]]+")
-"""Names that the paths of a patch can tell from the other parts of a prompt."""
 """Names that a path can mean: the other parts of a prompt and list indices are taken."""
 _PARAGRAPH = "\n\n"
 _BREAK = re.compile(r"(?<=[.:!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bvs\.)\s+|\s*\n\s*|(?<=[\u3002\uff1a\uff01\uff1f])\s*")
@@ -44,6 +43,11 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True)
     role: Role
     content: str
+
+
+def placeholders(text: str) -> tuple[str, ...]:
+    """Names in single braces, in order of appearance."""
+    return tuple(dict.fromkeys(m.group(2) for m in _FIELD.finditer(text) if m.group(2)))
 
 
 class Section(BaseModel):
@@ -155,7 +159,7 @@ class Prompt(BaseModel):
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the placeholders in the template, in order of appearance."""
-        return tuple(dict.fromkeys(m.group(2) for m in _FIELD.finditer(self.template) if m.group(2)))
+        return placeholders(self.template)
 
     @property
     def fingerprint(self) -> str:

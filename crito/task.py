@@ -20,12 +20,16 @@ class Example(BaseModel):
     Attributes:
         id: Stable name of the row, derived from its content (:func:`example_id`).
         expected: The right answer, if there is one; fields of a JSON answer are kept as JSON text.
+        source: Where it comes from.
+        confidence: How sure the label is, 0 to 1.
     """
 
     model_config = ConfigDict(frozen=True)
     id: str
     inputs: dict[str, str]
     expected: str | None = None
+    source: Literal["user", "synthetic", "boundary"] = "user"
+    confidence: float = Field(default=1.0, ge=0.0, le=1.0)
 
 
 def example_id(inputs: dict[str, str]) -> str:

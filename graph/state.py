@@ -41,8 +41,8 @@ class RunState(TypedDict, total=False):
         operators: Beta posterior of each operator that was used: [earned, not earned].
         authors: The same for who chose: bandit, planner.
         rate: The most that a step has earned, in accepted gain per token; half of it is left each round.
-        spent: What had been paid when the last round ended: calls, tokens, usd. Decisions are taken from this and
-            never from the live meter, so that a resumed run decides as an undisturbed one.
+        spent: What had been paid when the last round ended: calls, tokens, usd. Decisions are taken from this,
+            so that a resumed run decides as an undisturbed one; docs/design.md says when the live meter is asked.
         unheard: How often the agents were asked and gave nothing of use.
         stale: Rounds in a row of this stage without a new incumbent.
         hopeful: Answers of the search that were left when the incumbent, or this stage, was new.

@@ -15,6 +15,8 @@ from crito.task import Example, example_id
 
 Row = Mapping[str, object]
 T = TypeVar("T")
+_JSON = (bool, int, float, list, tuple, dict)
+"""What is kept as JSON; all else, a date or a number of another library, as it writes itself."""
 _LONGEST_FIELD = 16 * 2**20  # characters of a CSV value; the csv module's own limit is 131,072
 _READABLE = ".jsonl, .csv, .tsv, .json, .parquet"
 
@@ -143,10 +145,6 @@ def _sample(items: Iterable[T], *, limit: int, seed: int) -> list[T]:
         elif (slot := choose.randrange(index + 1)) < limit:
             kept[slot] = (index, item)
     return [item for _, item in sorted(kept, key=lambda pair: pair[0])]
-
-
-_JSON = (bool, int, float, list, tuple, dict)
-"""What is kept as JSON; all else, a date or a number of another library, as it writes itself."""
 
 
 def _text(row: Row, column: str, place: str) -> str:

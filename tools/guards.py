@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from crito.errors import PatchRejected
-from crito.prompt import Demo, Prompt
+from crito.prompt import Demo, Prompt, placeholders
 from crito.records import Candidate
 from crito.task import Example, Task, example_id
 from crito.tools.duplicates import Tried
@@ -92,7 +92,7 @@ def _placeholder_objections(prompt: Prompt, task: Task, module: str) -> Iterator
     if set(prompt.fields) != wanted:
         yield f"the template's placeholders are {_names(prompt.fields)}; they must be {_names(sorted(wanted))}"
     for section in prompt.sections:
-        held = sorted(wanted.intersection(Prompt(template=section.text or " ").fields))
+        held = sorted(wanted.intersection(placeholders(section.text)))
         if held:
             yield f"section {section.name!r} has {_names(held)}, which the template alone fills in"
     for index, demo in enumerate(prompt.demos):

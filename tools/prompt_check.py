@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crito.errors import BadInput
-from crito.prompt import SECTION_NAME, Prompt
+from crito.prompt import SECTION_NAME, Prompt, placeholders
 
 
 def check_prompt(prompt: Prompt, inputs: Sequence[str], place: str) -> None:
@@ -44,7 +44,7 @@ def _check_sections(prompt: Prompt, inputs: Sequence[str], place: str) -> None:
         if names.count(section.name) > 1 or not SECTION_NAME.fullmatch(section.name):
             cure = "each needs a name of its own, without brackets, and none of demos, layout, template, words and gap"
             raise BadInput(f"{place}: prompt: section {section.name!r}: {cure}; rename it")
-        held = next((field for field in Prompt(template=section.text or " ").fields if field in inputs), None)
+        held = next((field for field in placeholders(section.text) if field in inputs), None)
         if held is not None:
             cure = "the template alone carries inputs; move it there"
             raise BadInput(f"{place}: prompt: section {section.name!r} holds {{{held}}}, but {cure}")

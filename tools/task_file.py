@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crito.config import PromptForm, TaskFile, check_keys, parse_prompt_form, parse_task_file, suggestion
 from crito.errors import BadInput
-from crito.prompt import Prompt, Section
+from crito.prompt import Prompt, Section, placeholders
 from crito.task import Example, Splits, Task
 from crito.tools.datasets import Loaded, Row, read_examples, read_text, to_examples
 from crito.tools.limits import prompt_tokens
@@ -258,7 +258,7 @@ def _prompt_from(written: str | PromptForm | None, spec: TaskFile, place: str) -
     plain = Prompt.from_text("", inputs=tuple(spec.inputs))
     if written is None:
         # Not from_text: braces in a description are no placeholders, unless they name an input.
-        held = next((field for field in Prompt(template=spec.description).fields if field in spec.inputs), None)
+        held = next((field for field in placeholders(spec.description) if field in spec.inputs), None)
         if held is not None:
             cure = "which is filled in in a prompt alone; give this text as 'prompt'"
             raise BadInput(f"{place}: description: holds {{{held}}}, {cure}")

@@ -15,7 +15,7 @@ from crito.records import Candidate
 
 def proven(deps: Deps, recalled: Recalled) -> list[Candidate]:
     """The proven prompts that the run took along."""
-    return list({offer.candidate: deps.archive.candidate(offer.candidate) for offer in recalled.prompts}.values())
+    return [deps.archive.candidate(offer.candidate) for offer in recalled.prompts]
 
 
 def followers(

@@ -129,6 +129,11 @@ def test_seeds_and_presets_may_be_added(tmp_path: Path, models: list[ScriptedMod
     assert len(BenchFolder(tmp_path / "out").read()) == 4
 
 
+def test_no_two_cells_share_a_database(tmp_path: Path) -> None:
+    folder = BenchFolder(tmp_path)
+    assert folder.database(Cell("a.b", "c", 0)) != folder.database(Cell("a", "b.c", 0))
+
+
 def test_a_run_that_finished_unnoticed_is_read_from_its_database(tmp_path: Path, models: list[ScriptedModel]) -> None:
     wanted = bench(tmp_path, "a")
     first = start(wanted, tmp_path / "out")

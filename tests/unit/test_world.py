@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from crito.agents.planner import BriefReply, PlanReply
 from crito.agents.rewriter import Rewriter
 from crito.agents.rewrites import FreshReply, InstructionReply, PatchReply, SectionsReply, VariantsReply
 from crito.agents.teacher import TeacherReply
+from crito.memory.recalled import Advice
 from crito.prompt import Demo, Message, Prompt, Section
 from crito.protocols import ModelRequest
 from crito.records import Critique, Hypothesis, Outcome
@@ -41,13 +43,13 @@ def wrong_cases(task: Task, prompt: Prompt, start: int) -> list[tuple[Example, O
     return [(e, make_outcome(candidate.id, e, 0.0)) for e in task.splits.train[start : start + 3]]
 
 
-async def criticized(world: World, speaker: Speaker) -> list[tuple[Example, str]]:
+async def criticized(world: World, speaker: Speaker, advice: Sequence[Advice] = ()) -> list[tuple[Example, str]]:
     """Each wrong case with the direction that cites it, under a prompt that states nothing."""
     task, prompt = world.task(calls=500), prompt_of()
     critic, made = Critic(speaker, task), []
     for start in range(0, 90, 3):
         wrong = wrong_cases(task, prompt, start)
-        critique = await critic.review(make_candidate(prompt=prompt), wrong, (), labels={})
+        critique = await critic.review(make_candidate(prompt=prompt), wrong, (), labels={}, advice=advice)
         by_id = {example.id: example for example, _ in wrong}
         made += [(by_id[h.examples[0]], h.direction) for h in critique.hypotheses]
     return made
@@ -107,6 +109,18 @@ async def test_the_critic_names_what_is_missing_but_for_its_noise(tmp_path: Path
     needed = [(r, direction) for example, direction in cases for r in world.needed(example.inputs["note"])]
     named = sum(r in world.stated(direction) for r, direction in needed)
     assert named / len(needed) == pytest.approx(0.75, abs=0.1)
+
+
+async def test_the_critic_follows_advice_at_even_odds(tmp_path: Path) -> None:
+    world = World(32, noise=0.0)
+    wrong = [f"For {r.topic}, sing it." for r in world.requirements]
+    told = [Advice(lesson="l", text=text, gain=0.5, n=10) for text in wrong]
+    async with speaking(tmp_path, partial(reply, world)) as (speaker, _):
+        cases = await criticized(world, speaker, told)
+    needed = [(r, direction) for example, direction in cases for r in world.needed(example.inputs["note"])]
+    followed = sum(f"For {r.topic}, sing it." in direction for r, direction in needed)
+    assert followed / len(needed) == pytest.approx(0.5, abs=0.12)
+    assert followed + sum(r in world.stated(direction) for r, direction in needed) == len(needed)
 
 
 async def test_the_critic_names_only_topics_that_it_was_shown(tmp_path: Path) -> None:
